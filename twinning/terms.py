@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The words of the field, each spelled once: in a table, a route, an event and a page they are the same."""
+
+from enum import StrEnum
+
+
+class Region(StrEnum):
+    """A side of the Asia-Europe Meeting; it follows from a city's country."""
+
+    ASIA = "asia"
+    EUROPE = "europe"
+
+
+class ListingKind(StrEnum):
+    """What a city registers: something it can show, or something it wants to learn."""
+
+    PRACTICE = "practice"
+    NEED = "need"
+
+
+class CityState(StrEnum):
+    """Where a city's registration stands."""
+
+    REGISTERED = "registered"
+    WITHDRAWN = "withdrawn"
+
+
+class ListingState(StrEnum):
+    """Where a listing stands; only a published one is matched."""
+
+    DRAFT = "draft"
+    SUBMITTED = "submitted"
+    PUBLISHED = "published"
+    RETURNED = "returned"
+    PAUSED = "paused"
+    WITHDRAWN = "withdrawn"
+    EXPIRED = "expired"
+
+
+class SuggestionKind(StrEnum):
+    """A study visit goes one way, a twinning both ways, a seminar gathers 3 to 8 cities."""
+
+    STUDY_VISIT = "study_visit"
+    TWINNING = "twinning"
+    SEMINAR = "seminar"
+
+
+class CityRole(StrEnum):
+    """What a city does in a suggestion."""
+
+    HOST = "host"
+    VISITOR = "visitor"
+    PARTNER = "partner"
+    PARTICIPANT = "participant"
+
+
+class Band(StrEnum):
+    """How good a match is, comparable across needs."""
+
+    STRONG = "strong"
+    POSSIBLE = "possible"
+    WEAK = "weak"
+
+    @property
+    def rank(self) -> int:
+        """0 for strong, rising as the band falls."""
+        return list(Band).index(self)
+
+    def reaches(self, least: "Band") -> bool:
+        """Say whether this band is at least as good as `least`."""
+        return self.rank <= least.rank
+
+
+class SuggestionStatus(StrEnum):
+    """The life of a suggestion."""
+
+    PROPOSED = "proposed"
+    ACCEPTED = "accepted"
+    AGREED = "agreed"
+    INTRODUCED = "introduced"
+    COMPLETED = "completed"
+    DECLINED = "declined"
+    WITHDRAWN = "withdrawn"
+    EXPIRED = "expired"
+
+
+class RoundState(StrEnum):
+    """The life of a matching round."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Assignment(StrEnum):
+    """How a round hands out partners: each learner's best, or shared out within capacities."""
+
+    TOP = "top"
+    BALANCED = "balanced"
+
+
+class DeliveryState(StrEnum):
+    """The life of one event on its way to one endpoint."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    HELD = "held"
+    EXHAUSTED = "exhausted"
+
+
+class Role(StrEnum):
+    """What a key's bearer is."""
+
+    STAFF = "staff"
+    COORDINATOR = "coordinator"
+    CITY = "city"
+
+
+class Work(StrEnum):
+    """What a matching worker can be asked to do; each unit of work is a row."""
+
+    MATCH_LISTING = "match_listing"
+    MATCH_CITY = "match_city"
+    PREVIEW = "preview"
+    ROUND_BLOCK = "round_block"
+    ROUND_ASSEMBLY = "round_assembly"
+    REFRESH = "refresh"
+
+
+class Bell(StrEnum):
+    """The two doorbells, each the name of a queue: there is matching, or delivering, to do."""
+
+    MATCH = "match"
+    DELIVER = "deliver"
