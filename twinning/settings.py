@@ -6,7 +6,7 @@ from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -102,7 +102,7 @@ class Settings(BaseSettings):
     @cached_property
     def database(self) -> str:
         """The database to use: the one asked for, else SQLite in the data folder."""
-        return self.database_url or f"sqlite:///{quote(str(self.data_dir.absolute()))}/twinning.db"
+        return self.database_url or f"sqlite:///{self.data_dir.absolute()}/twinning.db"
 
     @classmethod
     def load(cls) -> Self:
@@ -116,7 +116,9 @@ class Settings(BaseSettings):
             first = error.errors()[0]
             name = PREFIX + str(first["loc"][0]).upper()
             what = str(first["msg"]).removeprefix("Value error, ")
-            raise WrongSetting(f"{name}: {what} (it is {os.environ.get(name, '')!r})") from None
+            # A URL may hold a password, which must not reach a log.
+            shown = "" if name.endswith(("_URL", "_KEY")) else f" (it is {os.environ.get(name, '')!r})"
+            raise WrongSetting(f"{name}: {what}{shown}") from None
 
 
 def _known(settings: type[BaseSettings], name: str) -> bool:
