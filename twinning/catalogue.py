@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from sqlalchemy import BigInteger, func, insert, select
-from sqlmodel import Field, Session, SQLModel
+from sqlmodel import Field, Session, SQLModel, col
 
 from twinning.database import Id, Json, before_commit, draw, put
 
@@ -62,7 +62,9 @@ def _write_changes(session: Session) -> None:
 
 def changes_since(session: Session, version: int) -> Sequence[Change]:
     """Give every change after `version`, oldest first."""
-    return session.scalars(select(Change).where(Change.version > version).order_by(Change.version)).all()
+    return session.scalars(
+        select(Change).where(col(Change.version) > version).order_by(col(Change.version))
+    ).all()
 
 
 def latest_version(session: Session) -> int:
@@ -75,7 +77,9 @@ def stored_counts(session: Session, listing_ids: Sequence[str], analysis: str) -
     found: dict[str, TermCounts] = {}
     for start in range(0, len(listing_ids), 500):
         some = listing_ids[start : start + 500]
-        query = select(TermCounts).where(TermCounts.listing_id.in_(some), TermCounts.analysis == analysis)  # type: ignore[attr-defined]
+        query = select(TermCounts).where(
+            col(TermCounts.listing_id).in_(some), col(TermCounts.analysis) == analysis
+        )
         found.update((row.listing_id, row) for row in session.scalars(query))
     return found
 

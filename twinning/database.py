@@ -34,7 +34,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import make_url
 from sqlalchemy.sql import ColumnElement, update
 from sqlalchemy.types import TypeDecorator
-from sqlmodel import Field, Session, SQLModel
+from sqlmodel import Field, Session, SQLModel, col
 
 from twinning.terms import Bell
 
@@ -105,7 +105,9 @@ KEEPING = "keeping"
 
 def draw(session: Session, count: int) -> int:
     """Take `count` numbers of the log of commits; give the first."""
-    statement = update(Log).where(_is(Log.name, COMMITS)).values(value=Log.value + count).returning(Log.value)
+    statement = (
+        update(Log).where(col(Log.name) == COMMITS).values(value=Log.value + count).returning(col(Log.value))
+    )
     last: int = session.execute(statement).scalar_one()
     return last - count + 1
 
@@ -118,12 +120,6 @@ def before_commit(session: Session, name: str, step: Callable[[Session], None]) 
 def ring_after(session: Session, bell: Bell) -> None:
     """Have a bell rung when, and only when, the transaction has been committed."""
     session.info.setdefault("bells", set()).add(bell)
-
-
-def _is(column: Any, value: object) -> ColumnElement[bool]:
-    """Compare a mapped attribute, which its type checker sees as a plain value."""
-    compared: ColumnElement[bool] = column == value
-    return compared
 
 
 class Database:
@@ -211,7 +207,11 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def put(
-    session: Session, table: type[SQLModel], rows: Sequence[dict[str, Any]], key: Sequence[str], change: Sequence[str]
+    session: Session,
+    table: type[SQLModel],
+    rows: Sequence[dict[str, Any]],
+    key: Sequence[str],
+    change: Sequence[str],
 ) -> None:
     """Insert rows; where one with the same `key` stands, set its columns `change` instead (none: leave it)."""
     if not rows:
@@ -219,9 +219,11 @@ def put(
     dialect = session.get_bind().dialect.name
     insert = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
     if change:
-        statement = insert.on_conflict_do_update(key, set_={name: insert.excluded[name] for name in change})
+        statement = insert.on_conflict_do_update(
+            index_elements=list(key), set_={name: insert.excluded[name] for name in change}
+        )
     else:
-        statement = insert.on_conflict_do_nothing(key)
+        statement = insert.on_conflict_do_nothing(index_elements=list(key))
     session.execute(statement, list(rows))
 
 

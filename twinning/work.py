@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import UniqueConstraint, delete, func, select, tuple_, update
-from sqlmodel import Field, Session, SQLModel
+from sqlalchemy import BigInteger, UniqueConstraint, delete, func, select, tuple_, update
+from sqlmodel import Field, Session, SQLModel, col
 
 from twinning.database import Id, Instant, Json, new_id, now, put, ring_after
 from twinning.terms import Bell, Work
@@ -33,7 +33,7 @@ class WorkUnit(SQLModel, table=True):
     subject: str = Field(max_length=80)
     payload: dict[str, Any] = Field(default_factory=dict, sa_type=Json)
     due_at: datetime | None = Field(default_factory=now, sa_type=Instant, index=True, nullable=True)
-    fence: int = 0
+    fence: int = Field(default=0, sa_type=BigInteger)
     tries: int = 0
     leased_by: str | None = Field(default=None, max_length=80)
     error: str | None = None
@@ -53,7 +53,11 @@ class Claim:
 
 
 def enqueue(
-    session: Session, kind: Work, subject: str, payload: dict[str, Any] | None = None, due_at: datetime | None = None
+    session: Session,
+    kind: Work,
+    subject: str,
+    payload: dict[str, Any] | None = None,
+    due_at: datetime | None = None,
 ) -> None:
     """Ask for work in this transaction; asked for again while it waits or runs, it is done (again) once."""
     moment = now()
@@ -69,7 +73,13 @@ def enqueue(
         "error": None,
         "created_at": moment,
     }
-    put(session, WorkUnit, [row], ["kind", "subject"], ["payload", "due_at", "fence", "tries", "leased_by", "error"])
+    put(
+        session,
+        WorkUnit,
+        [row],
+        ["kind", "subject"],
+        ["payload", "due_at", "fence", "tries", "leased_by", "error"],
+    )
     if due_at is None:
         ring_after(session, Bell.MATCH)
 
@@ -79,21 +89,25 @@ def _fence_of(moment: datetime) -> int:
     return int(moment.timestamp() * 1_000_000)
 
 
-def claim(session: Session, worker: str, most: int, lease_s: float, kinds: Sequence[Work] = ()) -> list[Claim]:
+def claim(
+    session: Session, worker: str, most: int, lease_s: float, kinds: Sequence[Work] = ()
+) -> list[Claim]:
     """Take up to `most` due units, oldest first; others skip what this transaction holds."""
     moment = now()
-    due = select(WorkUnit.id).where(WorkUnit.due_at <= moment)  # type: ignore[operator]
+    due = select(col(WorkUnit.id)).where(col(WorkUnit.due_at) <= moment)
     if kinds:
-        due = due.where(WorkUnit.kind.in_(kinds))  # type: ignore[attr-defined]
-    ids = session.scalars(due.order_by(WorkUnit.due_at).limit(most).with_for_update(skip_locked=True)).all()  # type: ignore[arg-type]
+        due = due.where(col(WorkUnit.kind).in_(kinds))
+    ids = session.scalars(
+        due.order_by(col(WorkUnit.due_at)).limit(most).with_for_update(skip_locked=True)
+    ).all()
     if not ids:
         return []
     statement = (
         update(WorkUnit)
-        .where(WorkUnit.id.in_(ids))  # type: ignore[attr-defined]
+        .where(col(WorkUnit.id).in_(ids))
         .values(
             due_at=moment + timedelta(seconds=lease_s),
-            fence=WorkUnit.fence + 1,
+            fence=col(WorkUnit.fence) + 1,
             tries=WorkUnit.tries + 1,
             leased_by=worker,
         )
@@ -111,7 +125,11 @@ def finish(session: Session, claims: Sequence[Claim]) -> set[str]:
     if not claims:
         return set()
     held = sorted((claim.id, claim.fence) for claim in claims)
-    statement = delete(WorkUnit).where(tuple_(WorkUnit.id, WorkUnit.fence).in_(held)).returning(WorkUnit.id)  # type: ignore[arg-type]
+    statement = (
+        delete(WorkUnit)
+        .where(tuple_(col(WorkUnit.id), col(WorkUnit.fence)).in_(held))
+        .returning(col(WorkUnit.id))
+    )
     return set(session.scalars(statement))
 
 
@@ -121,24 +139,24 @@ def set_back(session: Session, unit: Claim, error: str) -> None:
     due_at = None if unit.tries >= MOST_TRIES else now() + pause
     session.execute(
         update(WorkUnit)
-        .where(WorkUnit.id == unit.id, WorkUnit.fence == unit.fence)  # type: ignore[arg-type]
+        .where(col(WorkUnit.id) == unit.id, col(WorkUnit.fence) == unit.fence)
         .values(due_at=due_at, error=error[:2000], leased_by=None)
     )
 
 
 def strike(session: Session, kind: Work, subjects: Sequence[str]) -> None:
     """Take back what was asked for and is not wanted any more."""
-    session.execute(delete(WorkUnit).where(WorkUnit.kind == kind, WorkUnit.subject.in_(subjects)))  # type: ignore[arg-type,attr-defined]
+    session.execute(delete(WorkUnit).where(col(WorkUnit.kind) == kind, col(WorkUnit.subject).in_(subjects)))
 
 
 def is_due(session: Session) -> bool:
     """Say whether anything waits to be taken."""
-    return session.scalar(select(WorkUnit.id).where(WorkUnit.due_at <= now()).limit(1)) is not None  # type: ignore[operator]
+    return session.scalar(select(col(WorkUnit.id)).where(col(WorkUnit.due_at) <= now()).limit(1)) is not None
 
 
 def waiting(session: Session, kind: Work | None = None) -> int:
     """Count the units not yet done, those set aside left out."""
-    query = select(func.count()).select_from(WorkUnit).where(WorkUnit.due_at.is_not(None))  # type: ignore[union-attr]
+    query = select(func.count()).select_from(WorkUnit).where(col(WorkUnit.due_at).is_not(None))
     if kind:
-        query = query.where(WorkUnit.kind == kind)  # type: ignore[arg-type]
+        query = query.where(col(WorkUnit.kind) == kind)
     return session.scalar(query) or 0
