@@ -88,21 +88,11 @@ class CityCreate(Shape):
     contact: Contact | None = None
 
 
-class CityUpdate(Shape):
+class CityUpdate(CityCreate):
     """What may be changed of a city; a field left out stays as it is."""
 
     name: Line = ""
     country: CountryCode = ""
-    external_ref: Reference | None = None
-    languages: Languages = []
-    latitude: Latitude | None = None
-    longitude: Longitude | None = None
-    population: Count | None = None
-    website: Website | None = None
-    summary: Text | None = None
-    networks: Lines = []
-    existing_partners: Lines = []
-    contact: Contact | None = None
 
 
 class CityPublic(Shape):
