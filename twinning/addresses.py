@@ -212,7 +212,7 @@ def _host(parts: SplitResult, rules: Rules) -> tuple[str, bool]:
 
 
 def _literal(text: str, rules: Rules) -> str:
-    """The canonical text of an IP literal in an opened network; short, octal and hexadecimal forms are none."""
+    """The canonical text of an IP literal in an opened network; short, octal and hex forms are none."""
     if not rules.allow_cidrs:
         _refuse("url-ip-literal-forbidden")
     try:
