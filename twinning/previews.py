@@ -2,8 +2,10 @@
 """Previews: what would match a text now; asked of the matching workers, stored as no listing."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any
 
+from pydantic import Field as ShapeField
+from pydantic import Strict
 from sqlmodel import Field, Session, SQLModel
 
 from twinning import work
@@ -28,9 +30,9 @@ class PreviewRequest(Shape):
     """A text to be matched as a need or a practice of some country."""
 
     text: SaidText
-    as_kind: Literal[ListingKind.NEED, ListingKind.PRACTICE] = Field(alias="as")
+    as_kind: ListingKind = ShapeField(alias="as")
     country: CountryCode
-    limit: int = Field(default=10, ge=1, le=50)
+    limit: Annotated[int, Strict(), ShapeField(ge=1, le=50)] = 10
 
 
 class PreviewCity(Shape):

@@ -6,11 +6,11 @@ A round is cut into blocks of learners, each a unit of work; the last block to e
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field as ShapeField
-from pydantic import field_validator, model_validator
-from sqlalchemy import LargeBinary, func, update
+from pydantic import Strict, field_validator, model_validator
+from sqlalchemy import BigInteger, LargeBinary, func, update
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from twinning import work
@@ -32,7 +32,7 @@ class MatchingRound(SQLModel, table=True):
     asked_by: str = Field(sa_type=Id)
     parameters: dict[str, Any] = Field(sa_type=Json)
     state: str = Field(default=RoundState.QUEUED, max_length=20, index=True)
-    catalogue_version: int | None = None
+    catalogue_version: int | None = Field(default=None, sa_type=BigInteger)
     engine_version: str | None = None
     summary: dict[str, Any] | None = Field(default=None, sa_type=Json)
     error: str | None = None
@@ -49,7 +49,7 @@ class RoundBlock(SQLModel, table=True):
     round_id: str = Field(primary_key=True, foreign_key="matching_round.id", sa_type=Id)
     number: int = Field(primary_key=True)
     learners: list[str] = Field(sa_type=Json)
-    catalogue_version: int | None = None
+    catalogue_version: int | None = Field(default=None, sa_type=BigInteger)
     found: bytes | None = Field(default=None, sa_type=LargeBinary)
 
 
@@ -67,7 +67,7 @@ class RoundRequest(Shape):
     """A round to be run; empty lists mean all."""
 
     kind: SuggestionKind
-    per_city: int = ShapeField(default=3, ge=1, le=50)
+    per_city: Annotated[int, Strict(), ShapeField(ge=1, le=50)] = 3
     min_band: Band = Band.POSSIBLE
     themes: Themes = []
     countries: Countries = []

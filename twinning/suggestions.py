@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, delete, exists, text
+from sqlalchemy import BigInteger, Index, delete, exists, text
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from twinning.database import Id, Instant, Json, new_id, now
@@ -47,7 +47,7 @@ class Suggestion(SQLModel, table=True):
     band: str = Field(max_length=10)
     status: str = Field(default=SuggestionStatus.PROPOSED, max_length=20)
     round_id: str | None = Field(default=None, sa_type=Id)
-    catalogue_version: int
+    catalogue_version: int = Field(sa_type=BigInteger)
     engine_version: str = Field(max_length=60)
     cities: list[dict[str, Any]] = Field(sa_type=Json)
     directions: list[dict[str, Any]] = Field(sa_type=Json)
