@@ -234,7 +234,7 @@ def claim(session: Session, sender: str, most: int, lease_s: float) -> list[tupl
         partition_by=col(Delivery.endpoint_id), order_by=(col(Delivery.due_at), col(Delivery.id))
     )
     due = (
-        select(Delivery.id, (turn + leased).label("turn"))  # type: ignore[call-overload]
+        select(Delivery.id, (turn + leased).label("turn"))
         .join(WebhookEndpoint, col(WebhookEndpoint.id) == Delivery.endpoint_id)
         .where(
             Delivery.state == DeliveryState.PENDING, col(Delivery.due_at) <= moment, WebhookEndpoint.enabled
