@@ -4,6 +4,7 @@
 from alembic import context
 from sqlalchemy import String, text
 from sqlmodel import SQLModel
+from sqlmodel.sql.sqltypes import AutoString
 
 from twinning import catalogue, idempotency, outbox, previews, rounds  # noqa: F401 - they define the tables
 from twinning.database import Database, Instant
@@ -16,7 +17,7 @@ def spell(kind: str, thing: object, _context: object) -> str | bool:
     """Write our own column types in a new migration as the plain ones that they are."""
     if kind == "type" and isinstance(thing, Instant):
         return "sa.DateTime(timezone=True)"
-    if kind == "type" and isinstance(thing, String):
+    if kind == "type" and isinstance(thing, String | AutoString):
         return f"sa.String({thing.length or ''})"
     return False
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict
 
 from twinning.cities import CityPublic
 from twinning.fields import Shape
@@ -273,7 +273,8 @@ EVENTS: dict[EventType, type[Event]] = {event.type: event for event in _classes(
 
 def schema(event: type[Event]) -> dict[str, Any]:
     """Give the JSON Schema (2020-12) of an event's body."""
-    data = TypeAdapter[Any](event.model_fields["data"].annotation or Any).json_schema(mode="serialization")
+    shape: type[BaseModel] = event.model_fields["data"].annotation  # type: ignore[assignment]
+    data = shape.model_json_schema(mode="serialization")
     definitions = data.pop("$defs", {})
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
