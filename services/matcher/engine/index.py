@@ -5,16 +5,18 @@ Two scores. The first, T1, says how much a practice's text answers a need's own 
 stand on it. The second, T3, adds the words of the three best practices to the need and ranks.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from services.matcher.engine import weights
 from services.matcher.engine.lists import Items, Numbers, Weights
 from services.matcher.engine.shelf import Key
 from services.matcher.engine.store import NEED, PRACTICE, City, Entry, Mask, Texts
+from twinning.terms import Band
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class Match:
     practice: Key
     first: float
     score: float
-    band: str | None = None
+    band: Band | None = None
     cross_region: bool = True
 
 
@@ -116,7 +118,9 @@ class MatchIndex(Texts):
         finally:
             self.drop(_UNSTORED)
 
-    def needs_near(self, practice_key: Key, mask: Mask | None = None, threshold: float = 0.0) -> dict[Key, float]:
+    def needs_near(
+        self, practice_key: Key, mask: Mask | None = None, threshold: float = 0.0
+    ) -> dict[Key, float]:
         """Every need whose T1 with this practice is above 0 and at least the threshold, the best first."""
         shelf, practices = self._shelves[NEED], self._shelves[PRACTICE]
         terms, counts = practices.rows.of(practices.slots[practice_key])
@@ -125,13 +129,17 @@ class MatchIndex(Texts):
         self._lengths.settle(shelf, self._frequency)
         sizes, holders, times = shelf.postings.gather(terms)
         products = np.bincount(
-            holders, weights.NEED_WEIGHT[times] * np.repeat(values * self._idf(terms) * scale, sizes), shelf.size
+            holders,
+            weights.NEED_WEIGHT[times] * np.repeat(values * self._idf(terms) * scale, sizes),
+            shelf.size,
         )
         products[~shelf.open(mask)] = 0.0
         slots = self._lengths.reaching(products, len(self), threshold)
         exact = self._exact_first(slots, terms, values) * scale
         kept = (exact >= threshold) & (exact > 0.0)
-        pairs = [(-first, slot) for first, slot in zip(exact[kept].tolist(), slots[kept].tolist(), strict=True)]
+        pairs = [
+            (-first, slot) for first, slot in zip(exact[kept].tolist(), slots[kept].tolist(), strict=True)
+        ]
         pairs.sort(key=lambda pair: (pair[0], str(shelf.keys[pair[1]])))
         return {shelf.keys[slot]: -first for first, slot in pairs}
 
@@ -142,6 +150,26 @@ class MatchIndex(Texts):
         sizes, own, times = self._shelves[NEED].rows.gather(slots)
         heavy = weights.NEED_WEIGHT[times] * self._idf(own)
         return weights.sums(heavy / np.repeat(weights.lengths(heavy, sizes), sizes) * dense[own], sizes)
+
+    def first_scores(self, needs: Sequence[Key], practices: Sequence[Key]) -> Weights:
+        """T1 of every one of some needs (rows) with every one of some practices (columns)."""
+        shelf, other = self._shelves[NEED], self._shelves[PRACTICE]
+        sizes, terms, counts = shelf.rows.gather([shelf.slots[key] for key in needs])
+        heavy = weights.NEED_WEIGHT[counts] * self._idf(terms)
+        heavy /= np.repeat(weights.lengths(heavy, sizes), sizes)
+        slots = np.array([other.slots[key] for key in practices], np.int64)
+        widths, columns, times = other.rows.gather(slots)
+        values = weights.PRACTICE_WEIGHT[times] * np.repeat(self._scales(slots), widths)
+        width = len(self._stems)
+        left = csr_array((heavy, terms, np.append(0, np.cumsum(sizes))), shape=(len(needs), width))
+        right = csr_array((values, columns, np.append(0, np.cumsum(widths))), shape=(len(practices), width))
+        products: Weights = (left @ right.T).toarray()
+        return products
+
+    def city_numbers(self, keys: Sequence[Key]) -> Numbers:
+        """The number of each stored text's city: its place in a mask."""
+        shelves = ((self._shelves[self._kinds[key]], key) for key in keys)
+        return np.fromiter((shelf.city[shelf.slots[key]] for shelf, key in shelves), np.int64, len(keys))
 
     def contributions(
         self, need_key: Key, practice_key: Key, mask: Mask | None = None
@@ -204,7 +232,9 @@ class MatchIndex(Texts):
         found, places = np.unique(terms, return_inverse=True)
         total = np.bincount(places, values * np.repeat(shares, sizes))
         # Equal weights are cut in the order of their stems, not of the numbers that history gave them.
-        order = sorted(zip((-total).tolist(), map(self._stems.__getitem__, found.tolist()), found.tolist(), strict=True))
+        order = sorted(
+            zip((-total).tolist(), map(self._stems.__getitem__, found.tolist()), found.tolist(), strict=True)
+        )
         heaviest = order[: weights.FEEDBACK_TERMS]
         related = np.array([term for _, _, term in heaviest], np.int32)
         return related, weights.FEEDBACK_LENGTH * weights.unit(np.array([-value for value, _, _ in heaviest]))

@@ -35,7 +35,9 @@ class Shelf:
         """How many slots there are, empty ones included."""
         return len(self.keys)
 
-    def add(self, keys: Sequence[Key], cities: Items, sizes: Numbers, terms: Items, counts: Counts) -> Numbers:
+    def add(
+        self, keys: Sequence[Key], cities: Items, sizes: Numbers, terms: Items, counts: Counts
+    ) -> Numbers:
         """Store new texts, their terms one text after another; gives their slots."""
         first = self.size
         slots = np.arange(first, first + len(keys))

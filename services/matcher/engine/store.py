@@ -15,11 +15,12 @@ from services.matcher.engine import weights
 from services.matcher.engine.lists import HIGHEST_COUNT, Counts, Items, Numbers, Weights, grown
 from services.matcher.engine.nearness import NeedLengths
 from services.matcher.engine.shelf import Key, Shelf
+from twinning.terms import ListingKind
 
 City = Hashable
 Mask = NDArray[np.bool_]
 Entry = tuple[Key, str, City, Mapping[str, int]]
-NEED, PRACTICE = "need", "practice"
+NEED, PRACTICE = ListingKind.NEED, ListingKind.PRACTICE
 
 _UNITS = float(1 << 36)
 
@@ -87,10 +88,14 @@ class Texts:
         sizes = np.array([len(row) for row in rows], np.int64)
         numbers, stems = self._numbers, self._stems
         terms = np.fromiter(
-            (numbers.setdefault(stem, len(numbers)) for row in rows for stem, _ in row), np.int32, int(sizes.sum())
+            (numbers.setdefault(stem, len(numbers)) for row in rows for stem, _ in row),
+            np.int32,
+            int(sizes.sum()),
         )
         stems.extend([*islice(reversed(numbers), len(numbers) - len(stems))][::-1])
-        counted = np.fromiter((min(times, HIGHEST_COUNT) for row in rows for _, times in row), np.uint16, len(terms))
+        counted = np.fromiter(
+            (min(times, HIGHEST_COUNT) for row in rows for _, times in row), np.uint16, len(terms)
+        )
         cities = np.array([self.city_number(entry[2]) for entry in entries], np.int32)
         self._store(kind, [entry[0] for entry in entries], cities, (sizes, terms, counted))
 
