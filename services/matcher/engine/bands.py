@@ -56,7 +56,8 @@ class _Share:
 
     def at(self, practices: float) -> float:
         """Fewer of many: with more practices a smaller share still is more of them for each need."""
-        return min(self.most, self.reference * (REFERENCE_PRACTICES / max(practices, 1.0)) ** self.fall)
+        fewer: float = (REFERENCE_PRACTICES / max(practices, 1.0)) ** self.fall
+        return min(self.most, self.reference * fewer)
 
 
 # A need with 64 possible partners is shown 0.6 strong ones, 1.9 and 6.4; with 2,500 it is 2.5, 12.5 and 25.

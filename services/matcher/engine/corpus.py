@@ -127,7 +127,7 @@ class Corpus:
         """The keys of a city's needs or practices, in the order of their text."""
         return sorted((key for key, its in self._listings.get(city, {}).items() if its == kind), key=str)
 
-    def may_pair(self, a: Hashable, b: Hashable, cross_region: bool = True) -> bool:  # noqa: FBT002 two words say it
+    def may_pair(self, a: Hashable, b: Hashable, cross_region: bool = True) -> bool:
         """Whether two cities may be brought together.
 
         Never a city with itself, never partners by either's word, never within a region unless
@@ -138,7 +138,7 @@ class Corpus:
             return False
         return one.region != other.region or not cross_region
 
-    def mask(self, city: Hashable, cross_region: bool = True) -> Mask:  # noqa: FBT002 the same two words
+    def mask(self, city: Hashable, cross_region: bool = True) -> Mask:
         """The cities that one may be paired with, by their number in the index."""
         mask = self._masks.get((city, cross_region))
         if mask is None:
@@ -157,7 +157,7 @@ class Corpus:
         self,
         need_key: Hashable,
         min_band: str | None = "possible",
-        cross_region: bool = True,  # noqa: FBT002 the same two words
+        cross_region: bool = True,
         depth: int | None = 20,
     ) -> list[Match]:
         """The best practices for a need that reach a band (None: any), best first, remembered until a change."""
@@ -179,7 +179,7 @@ class Corpus:
         self,
         practice_key: Hashable,
         min_band: str | None = "weak",
-        cross_region: bool = True,  # noqa: FBT002 the same two words
+        cross_region: bool = True,
     ) -> dict[Hashable, float]:
         """The needs for which this practice reaches a band, with T1, the best first."""
         mask = self.mask(self._city_of[practice_key], cross_region)

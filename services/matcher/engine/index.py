@@ -128,7 +128,7 @@ class MatchIndex(Texts):
         scale = float(self._scales(np.array([practices.slots[practice_key]]))[0])
         self._lengths.settle(shelf, self._frequency)
         sizes, holders, times = shelf.postings.gather(terms)
-        products = np.bincount(
+        products = weights.tally(
             holders,
             weights.NEED_WEIGHT[times] * np.repeat(values * self._idf(terms) * scale, sizes),
             shelf.size,
@@ -200,8 +200,7 @@ class MatchIndex(Texts):
         shelf = self._shelves[PRACTICE]
         sizes, holders, times = shelf.postings.gather(terms)
         parts = weights.PRACTICE_WEIGHT[times] * np.repeat(values, sizes)
-        totals: Weights = np.bincount(holders, parts, shelf.size)
-        return totals * self._scales(slice(shelf.size))
+        return weights.tally(holders, parts, shelf.size) * self._scales(slice(shelf.size))
 
     def _score(self, query: Query) -> Weights:
         """T3 by practice slot."""
@@ -230,7 +229,7 @@ class MatchIndex(Texts):
         values = weights.PRACTICE_WEIGHT[counts] * self._idf(terms)
         shares = first[top] / first[top].sum() / weights.lengths(values, sizes)
         found, places = np.unique(terms, return_inverse=True)
-        total = np.bincount(places, values * np.repeat(shares, sizes))
+        total = weights.tally(places, values * np.repeat(shares, sizes), len(found))
         # Equal weights are cut in the order of their stems, not of the numbers that history gave them.
         order = sorted(
             zip((-total).tolist(), map(self._stems.__getitem__, found.tolist()), found.tolist(), strict=True)

@@ -34,7 +34,8 @@ def ranges(starts: Numbers, sizes: Numbers) -> Numbers:
     """The concatenation of ``arange(start, start + size)`` over all starts."""
     ends = np.cumsum(sizes)
     total = int(ends[-1]) if len(ends) else 0
-    return np.arange(total) + np.repeat(starts - (ends - sizes), sizes)
+    places: Numbers = np.arange(total) + np.repeat(starts - (ends - sizes), sizes)
+    return places
 
 
 class Lists:

@@ -10,9 +10,9 @@ passes it is computed again from its own terms, so rounding that adds up here ne
 
 import numpy as np
 
-from services.matcher.engine.lists import Numbers, Weights, grown
+from services.matcher.engine.lists import Items, Numbers, Weights, grown
 from services.matcher.engine.shelf import Shelf
-from services.matcher.engine.weights import NEED_WEIGHT, sums
+from services.matcher.engine.weights import NEED_WEIGHT, sums, tally
 
 SLACK = 1e-3
 """Relative error that the filter allows for; the sums are better than this by many orders."""
@@ -36,7 +36,7 @@ class NeedLengths:
         self._settled[known:] = -np.log(0.5)
         self._sums = [grown(kept, needs) for kept in self._sums]
 
-    def moved(self, terms: Numbers) -> None:
+    def moved(self, terms: Items) -> None:
         """Note that the document frequency of these terms has changed."""
         self._moved.update(terms.tolist())
 
@@ -59,7 +59,7 @@ class NeedLengths:
         sizes, slots, counts = shelf.postings.gather(moved)
         square = NEED_WEIGHT[counts] ** 2
         for kept, change in ((self._sums[1], new - old), (self._sums[2], new**2 - old**2)):
-            kept[: shelf.size] += np.bincount(slots, square * np.repeat(change, sizes), shelf.size)
+            kept[: shelf.size] += tally(slots, square * np.repeat(change, sizes), shelf.size)
 
     def reaching(self, products: Weights, texts: int, threshold: float) -> Numbers:
         """The slots whose product over length can reach the threshold: none is missed, a few are too many."""

@@ -94,7 +94,7 @@ def study_visits_for(
     learner_city: Hashable,
     per_city: int | None = 3,
     min_band: str = "possible",
-    cross_region: bool = True,  # noqa: FBT002 the contract's word
+    cross_region: bool = True,
 ) -> list[Pair]:
     """The best hosts for a city that wants to learn, best first.
 
@@ -124,7 +124,7 @@ def twinnings_for(
     city: Hashable,
     per_city: int | None = 3,
     min_band: str = "possible",
-    cross_region: bool = True,  # noqa: FBT002 the contract's word
+    cross_region: bool = True,
 ) -> list[Pair]:
     """The best partners for a city among those with which each side answers a need of the other."""
     lessons = _lessons(corpus, city, min_band, cross_region=cross_region)
@@ -159,7 +159,7 @@ def propose(
     learners: Iterable[Hashable],
     per_city: int | None = 3,
     min_band: str = "possible",
-    cross_region: bool = True,  # noqa: FBT002 the contract's word
+    cross_region: bool = True,
 ) -> list[Pair]:
     """Each learner's best pairs, every pair once, best first."""
     found: dict[tuple[Hashable, Hashable], Pair] = {}

@@ -33,7 +33,7 @@ class Texts:
         self._stems: list[str] = []
         self._frequency: Numbers = np.zeros(0, np.int64)
         self._cities: dict[City, int] = {}
-        self._shelves = {NEED: Shelf(), PRACTICE: Shelf()}
+        self._shelves: dict[str, Shelf] = {NEED: Shelf(), PRACTICE: Shelf()}
         self._kinds: dict[Key, str] = {}
         self._norms: Weights = np.zeros(0)
         # Lengths are added up in whole units, so that their sum is free of history to the last bit.

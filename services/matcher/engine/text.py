@@ -11,6 +11,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import pairwise
 
 import Stemmer
 
@@ -20,8 +21,7 @@ ANALYSIS = "snowball-en.stop-153.bigrams.1"
 LONGEST_TERM = 64
 """Characters of a word that count; longer ones are blobs of data, and no stem is."""
 
-STOP_WORDS = frozenset(
-    """
+_STOP_LIST = """
     a about above after again against ain all am an and any are aren as at be because been before being
     below between both but by can couldn d did didn do does doesn doing don down during each few for from
     further had hadn has hasn have haven having he her here hers herself him himself his how i if in into is
@@ -30,8 +30,10 @@ STOP_WORDS = frozenset(
     the their theirs them themselves then there these they this those through to too under until up ve very
     was wasn we were weren what when where which while who whom why will with won wouldn y you your yours
     yourself yourselves
-    """.split()
-)
+"""
+
+STOP_WORDS = frozenset(_STOP_LIST.split())
+"""Words too common to tell one text from another."""
 
 # Blocks of the scripts that are cut into bigrams; digits and punctuation inside them are left out below.
 _UNSPACED_BLOCKS = (
@@ -58,7 +60,10 @@ _UNSPACED = _character_class(_UNSPACED_BLOCKS)
 _HAS_UNSPACED = re.compile(f"[{_UNSPACED}]")
 _WORD = re.compile(rf"[\w{_spaced_marks()}]{{2,}}")
 _RUN = re.compile(rf"[{_UNSPACED}]+|(?:(?![{_UNSPACED}])[\w{_spaced_marks()}])+")
-_SENTENCE_END = re.compile(r"""(?:[.!?…]+["'”’)\]]*\s+(?=[^\sa-z])|[。！？]["'”’」』）]*\s*|\s*\n\s*)""")
+_CLOSING = "\"')\\]\u2019\u201d\u300d\u300f\uff09"
+_SENTENCE_END = re.compile(
+    rf"[.!?\u2026]+[{_CLOSING}]*\s+(?=[^\sa-z])|[\u3002\uff01\uff1f][{_CLOSING}]*\s*|\s*\n\s*"
+)
 _stem = Stemmer.Stemmer("english").stemWord
 
 
@@ -69,7 +74,7 @@ def _term(word: str) -> str | None:
 
 
 def _clusters(run: str) -> Iterator[str]:
-    """The letters of a run, each with its combining marks; None-letters end up as empty breaks."""
+    """The letters of a run, each with its combining marks; what is no letter gives an empty string."""
     cluster = ""
     for character in run:
         category = unicodedata.category(character)[0]
@@ -94,7 +99,7 @@ def _bigrams(run: str) -> Iterator[str]:
             continue
         if len(stretch) == 1:
             yield stretch[0]
-        yield from map("".join, zip(stretch, stretch[1:], strict=False))
+        yield from map("".join, pairwise(stretch))
         stretch = []
 
 

@@ -7,6 +7,7 @@ Because no practice weight holds an idf, a stored practice vector never changes 
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.matcher.engine.lists import HIGHEST_COUNT, Numbers, Weights
 
@@ -31,14 +32,17 @@ def idf(texts: int, frequency: Numbers) -> Weights:
     return weights
 
 
+def tally(places: NDArray[np.integer], values: Weights, size: int) -> Weights:
+    """For each of `size` places the sum of the values put there, added strictly in the order given."""
+    return np.bincount(places, values, size).astype(np.float64, copy=False)
+
+
 def sums(values: Weights, sizes: Numbers) -> Weights:
     """The sum of each stretch of `values`, added strictly from left to right.
 
     A fixed order of addition makes equal texts score equal to the last bit, whatever was stored before.
     """
-    owners = np.repeat(np.arange(len(sizes)), sizes)
-    totals: Weights = np.bincount(owners, weights=values, minlength=len(sizes))
-    return totals
+    return tally(np.repeat(np.arange(len(sizes)), sizes), values, len(sizes))
 
 
 def lengths(values: Weights, sizes: Numbers) -> Weights:
