@@ -32,8 +32,8 @@ class CityFacts:
 class Corpus:
     """Cities and listings, kept up to date one change at a time.
 
-    The edges of the bands move only when `recut` is called, so that the caller decides which catalogue version
-    they belong to.
+    The edges of the bands move only when `recut` is called, so that the caller decides which catalogue
+    version they belong to.
     """
 
     def __init__(self) -> None:
@@ -160,7 +160,7 @@ class Corpus:
         cross_region: bool = True,
         depth: int | None = 20,
     ) -> list[Match]:
-        """The best practices for a need that reach a band (None: any), best first, remembered until a change."""
+        """The best practices for a need that reach a band (None: any), best first; kept until a change."""
         asked = need_key, self.edges.least(min_band), cross_region, depth
         found = self._matches.get(asked)
         if found is None:

@@ -65,7 +65,7 @@ class MatchIndex(Texts):
     def rank(
         self, need_key: Key, mask: Mask | None = None, limit: int | None = None, floor: float = 0.0
     ) -> list[Match]:
-        """The practices that share a word with the widened need and have T1 of at least `floor`, best T3 first."""
+        """The practices that the widened need finds and whose T1 is at least `floor`, best T3 first."""
         shelf = self._shelves[PRACTICE]
         query = self._query(need_key, mask)
         score = self._score(query)
@@ -93,9 +93,9 @@ class MatchIndex(Texts):
     ) -> list[Match]:
         """Rank a text that is not stored: just what would be found if it were, and None stands for its key.
 
-        Taken as a practice, `mask` says which cities' needs it may answer, and `mask_for` which practices the
-        needs of a city may take their feedback from (default: the same mask); of the needs the `limit` best by
-        T1 are scored.
+        Taken as a practice, `mask` says which cities' needs it may answer, and `mask_for` whose practices
+        the needs of a city may take their feedback from (default: the same mask); of the needs the `limit`
+        best by T1 are scored.
         """
         with self.held(counts, as_kind, city) as key:
             if as_kind == NEED:
@@ -174,7 +174,7 @@ class MatchIndex(Texts):
     def contributions(
         self, need_key: Key, practice_key: Key, mask: Mask | None = None
     ) -> list[tuple[str, float, bool]]:
-        """What each term adds to T3, most first, and whether it is a related word, not one of the need's own."""
+        """What each term adds to T3, most first, and whether it is related, not the need's own."""
         query = self._query(need_key, mask)
         practices = self._shelves[PRACTICE]
         slot = practices.slots[practice_key]
