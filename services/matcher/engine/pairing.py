@@ -39,17 +39,17 @@ class Pair:
     kind: SuggestionKind
     cities: tuple[Hashable, Hashable]
     score: float
-    band: Band
+    band: Band | None
     directions: tuple[Direction, ...]
     matches: tuple[Match, ...]
 
 
-def _strongest(matches: Iterable[Match]) -> Band:
-    """The best band among matches that have one."""
-    return min((match.band for match in matches if match.band), key=lambda band: band.rank)
+def _strongest(matches: Iterable[Match]) -> Band | None:
+    """The best band among matches; None when all lie below the bands."""
+    return min((match.band for match in matches if match.band), key=lambda band: band.rank, default=None)
 
 
-def _best(pairs: Iterable[Pair], limit: int | None = None) -> list[Pair]:
+def best_pairs(pairs: Iterable[Pair], limit: int | None = None) -> list[Pair]:
     """Pairs best first, equal scores in the order of their cities."""
     return sorted(pairs, key=lambda pair: (-pair.score, *map(str, pair.cities)))[:limit]
 
@@ -60,7 +60,7 @@ def _ordered(matches: Iterable[Match]) -> tuple[Match, ...]:
 
 
 def _lessons(
-    corpus: Corpus, learner: Hashable, min_band: str, *, cross_region: bool
+    corpus: Corpus, learner: Hashable, min_band: str | None, *, cross_region: bool
 ) -> dict[Hashable, list[Match]]:
     """What a city could learn, by the city it would learn from."""
     found: dict[Hashable, list[Match]] = {}
@@ -71,7 +71,7 @@ def _lessons(
 
 
 def _teachings(
-    corpus: Corpus, host: Hashable, learners: Iterable[Hashable], min_band: str, *, cross_region: bool
+    corpus: Corpus, host: Hashable, learners: Iterable[Hashable], min_band: str | None, *, cross_region: bool
 ) -> dict[Hashable, list[Match]]:
     """What a city could teach to some others, by learner; only needs that its practices touch are ranked."""
     wanted = set(learners)
@@ -93,7 +93,7 @@ def study_visits_for(
     corpus: Corpus,
     learner_city: Hashable,
     per_city: int | None = 3,
-    min_band: str = "possible",
+    min_band: str | None = "possible",
     cross_region: bool = True,
 ) -> list[Pair]:
     """The best hosts for a city that wants to learn, best first.
@@ -101,36 +101,32 @@ def study_visits_for(
     The score is that of the best match and the band the best among the grounds: asking for a higher band
     leaves just the pairs that bear it.
     """
-    pairs = []
-    for host, matches in _lessons(corpus, learner_city, min_band, cross_region=cross_region).items():
-        grounds = _ordered(matches)
-        score = public_score(grounds[0].score)
-        direction = Direction(learner_city, score)
-        pairs.append(
-            Pair(
-                SuggestionKind.STUDY_VISIT,
-                (host, learner_city),
-                score,
-                _strongest(grounds),
-                (direction,),
-                grounds,
-            )
-        )
-    return _best(pairs, per_city)
+    lessons = _lessons(corpus, learner_city, min_band, cross_region=cross_region)
+    visits = (study_visit(host, learner_city, matches) for host, matches in lessons.items())
+    return best_pairs(visits, per_city)
+
+
+def study_visit(host: Hashable, visitor: Hashable, matches: Iterable[Match]) -> Pair:
+    """The visit that rests on these matches of the visitor's needs with the host's practices."""
+    grounds = _ordered(matches)
+    score = public_score(grounds[0].score)
+    band = _strongest(grounds)
+    directions = (Direction(visitor, score),)
+    return Pair(SuggestionKind.STUDY_VISIT, (host, visitor), score, band, directions, grounds)
 
 
 def twinnings_for(
     corpus: Corpus,
     city: Hashable,
     per_city: int | None = 3,
-    min_band: str = "possible",
+    min_band: str | None = "possible",
     cross_region: bool = True,
 ) -> list[Pair]:
     """The best partners for a city among those with which each side answers a need of the other."""
     lessons = _lessons(corpus, city, min_band, cross_region=cross_region)
     teachings = _teachings(corpus, city, lessons, min_band, cross_region=cross_region)
     pairs = [_twinning(corpus, {city: lessons[other], other: taught}) for other, taught in teachings.items()]
-    return _best(pairs, per_city)
+    return best_pairs(pairs, per_city)
 
 
 def _twinning(corpus: Corpus, lessons: dict[Hashable, list[Match]]) -> Pair:
@@ -140,7 +136,8 @@ def _twinning(corpus: Corpus, lessons: dict[Hashable, list[Match]]) -> Pair:
         Direction(city, public_score(max(match.score for match in lessons[city]))) for city in (first, second)
     )
     one, other = (direction.score for direction in directions)
-    band = max((_strongest(lessons[city]) for city in lessons), key=lambda band: band.rank)
+    bands = [_strongest(matches) for matches in lessons.values()]
+    band = None if None in bands else max(filter(None, bands), key=lambda band: band.rank)
     grounds = _ordered(lessons[first]) + _ordered(lessons[second])
     return Pair(
         SuggestionKind.TWINNING, (first, second), 2.0 / (1.0 / one + 1.0 / other), band, directions, grounds
@@ -153,12 +150,12 @@ _PAIRS_FOR: dict[str, Callable[..., list[Pair]]] = {
 }
 
 
-def propose(
+def propose(  # noqa: PLR0917 the words of a round
     corpus: Corpus,
     kind: str,
     learners: Iterable[Hashable],
     per_city: int | None = 3,
-    min_band: str = "possible",
+    min_band: str | None = "possible",
     cross_region: bool = True,
 ) -> list[Pair]:
     """Each learner's best pairs, every pair once, best first."""
@@ -166,4 +163,4 @@ def propose(
     for learner in sorted(set(learners), key=str):
         for pair in _PAIRS_FOR[kind](corpus, learner, per_city, min_band, cross_region):
             found.setdefault(pair.cities, pair)
-    return _best(found.values())
+    return best_pairs(found.values())

@@ -18,11 +18,12 @@ from twinning.terms import Band
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a city wrote in a listing, and the ids of its themes."""
+    """What a city wrote in a listing, the ids of its themes, and the labels that are matched and not quoted."""
 
     title: str
     body: str
     themes: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def explain(
 
 def _words(document: Document) -> dict[str, str]:
     """The whole words of a document by term, the text's own form before the title's."""
-    return surfaces(document.title) | surfaces(document.body)
+    return surfaces("\n".join(document.labels)) | surfaces(document.title) | surfaces(document.body)
 
 
 def _quote(document: Document, worth: Mapping[str, float]) -> str:
