@@ -70,7 +70,7 @@ def look(keeper: Keeper, session: Session, changed: Changed, per_city: int, min_
     learners = _learners(keeper, changed, resting, min_band)
     lists = {
         SuggestionKind.STUDY_VISIT: learners,
-        SuggestionKind.TWINNING: _partners(keeper, learners, resting),
+        SuggestionKind.TWINNING: _partners(keeper, learners, resting, min_band),
     }
     return _find(keeper, session, kept_at, lists, resting, per_city, min_band)
 
