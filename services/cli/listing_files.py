@@ -25,10 +25,6 @@ _SHAPES: dict[str, type[CityCreate | PracticeCreate | NeedCreate]] = {
     "practice": PracticeCreate,
     "need": NeedCreate,
 }
-    "city": CityCreate,
-    "practice": PracticeCreate,
-    "need": NeedCreate,
-}
 _TEXTS = ("description", "challenge", "outcomes", "lessons", "transfer_conditions")
 _LISTS = ("languages", "networks", "existing_partners", "themes", "target_groups", "seeks", "months")
 _NUMBERS = {
