@@ -10,13 +10,13 @@ from typing import Annotated, Any
 
 from pydantic import Field as ShapeField
 from pydantic import Strict, computed_field
-from sqlalchemy import Index, text, update
+from sqlalchemy import Index, or_, text, update
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from twinning import catalogue, work
 from twinning.catalogue import Subject
 from twinning.cities import City
-from twinning.database import Id, Instant, Json, new_id, now
+from twinning.database import Id, Instant, Json, holds, new_id, now
 from twinning.errors import Conflict, NotFound
 from twinning.fields import (
     Count,
@@ -253,6 +253,15 @@ def by_reference(session: Session, city_id: str, kind: ListingKind, reference: s
         Listing.state != ListingState.WITHDRAWN,
     )
     return session.exec(query).first()
+
+
+def needs_about(session: Session, themes: Sequence[str]) -> frozenset[str]:
+    """Give the ids of the published needs that bear any of these themes."""
+    about = or_(*(holds(session, Listing.themes, theme) for theme in themes))
+    query = select(Listing.id).where(
+        Listing.kind == ListingKind.NEED, Listing.state == ListingState.PUBLISHED, about
+    )
+    return frozenset(session.exec(query))
 
 
 def public(listing: Listing) -> ListingPublic:

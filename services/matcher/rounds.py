@@ -13,15 +13,14 @@ from dataclasses import dataclass
 
 from sqlmodel import Session
 
-from services.matcher.engine.pairing import Pair, propose
+from services.matcher.engine.pairing import propose
 from services.matcher.engine.store import NEED, PRACTICE
 from services.matcher.keeping import ENGINE_VERSION, Keeper, rows_of
 from services.matcher.proposing import proposals
 from services.matcher.suggesting import Writer
-from twinning import outbox, rounds, suggestions
+from twinning import listings, outbox, rounds, suggestions
 from twinning.cities import City
 from twinning.events import MatchingRoundCompleted, MatchingRoundFailed, RoundResult
-from twinning.listings import Listing
 from twinning.rounds import MatchingRound, RoundRequest, RoundSummary
 from twinning.suggestions import Direction, Proposal, Reason, SuggestedCity, Suggestion
 from twinning.terms import Band, RoundState, SuggestionKind
@@ -33,10 +32,11 @@ BEST_TOLD = 10
 
 @dataclass(frozen=True)
 class Scope:
-    """Whose lists a round makes, by which of their needs."""
+    """Whose lists a round makes, by which of their needs; `only` narrows the needs of partners, too."""
 
     learners: list[str]
     needs: frozenset[str]
+    only: frozenset[str] | None
 
 
 @dataclass(frozen=True)
@@ -93,12 +93,11 @@ def scope_of(keeper: Keeper, session: Session, wanted: RoundRequest) -> Scope:
     if wanted.countries:
         rows = rows_of(session, City, cities)
         cities = sorted(row.id for row in rows if row.country in wanted.countries)
+    only = listings.needs_about(session, wanted.themes) if wanted.themes else None
     needs = {str(need) for city in cities for need in corpus.listings(city, NEED)}
-    if wanted.themes:
-        themes = frozenset(wanted.themes)
-        needs = {row.id for row in rows_of(session, Listing, needs) if themes.intersection(row.themes)}
+    needs = needs if only is None else needs & only
     learners = sorted({str(corpus.city_of(need)) for need in needs})
-    return Scope(learners, frozenset(needs))
+    return Scope(learners, frozenset(needs), only)
 
 
 def cut(keeper: Keeper, session: Session, row: MatchingRound) -> list[list[str]]:
@@ -123,7 +122,15 @@ def match_block(
     keeper.cut(session)
     here = [learner for learner in learners if keeper.corpus.knows(learner)]
     scope = scope_of(keeper, session, wanted.model_copy(update={"city_ids": here or [""]}))
-    pairs = _pairs(keeper, wanted, scope)
+    pairs = propose(
+        keeper.corpus,
+        wanted.kind,
+        scope.learners,
+        wanted.per_city,
+        wanted.min_band,
+        wanted.cross_region,
+        scope.only,
+    )
     unmet = [
         need
         for need in sorted(scope.needs)
@@ -131,20 +138,6 @@ def match_block(
     ]
     explained = proposals(keeper, session, [(pair, wanted.min_band) for pair in pairs])
     return BlockFound(explained, unmet)
-
-
-def _pairs(keeper: Keeper, wanted: RoundRequest, scope: Scope) -> list[Pair]:
-    """Propose for the learners; where themes narrow the round, by the needs that bear them alone."""
-    narrowed = scope.needs if wanted.themes else None
-    return propose(
-        keeper.corpus,
-        wanted.kind,
-        scope.learners,
-        wanted.per_city,
-        wanted.min_band,
-        wanted.cross_region,
-        narrowed,
-    )
 
 
 def assemble(
