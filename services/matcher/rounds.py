@@ -17,7 +17,7 @@ from services.matcher.engine.pairing import propose
 from services.matcher.engine.store import NEED, PRACTICE
 from services.matcher.keeping import ENGINE_VERSION, Keeper, rows_of
 from services.matcher.proposing import proposals
-from services.matcher.suggesting import Writer
+from services.matcher.suggesting import Writer, take_turn
 from twinning import listings, outbox, rounds, suggestions
 from twinning.cities import City
 from twinning.events import MatchingRoundCompleted, MatchingRoundFailed, RoundResult
@@ -149,6 +149,7 @@ def assemble(
     url: str,
 ) -> None:
     """Put the blocks together, keep what does not stand yet, and tell who asked."""
+    take_turn(session)
     wanted = rounds.request_of(row)
     blocks = [BlockFound.unpack(each) for each in packed]
     best = {proposal.pair_key: proposal for block in blocks for proposal in block.proposals}

@@ -177,15 +177,15 @@ def _partners(
     return partners
 
 
+def take_turn(session: Session) -> int:
+    """Be the only one who keeps suggestions until the commit; gives the number of the turn."""
+    statement = update(Log).where(col(Log.name) == KEEPING).values(value=Log.value + 1)
+    return int(session.execute(statement.returning(col(Log.value))).scalar_one())
+
+
 def keep(session: Session, found: Found) -> Told:
     """Write the difference between what stands and what should; raises `Overtaken`."""
-    moved = session.execute(
-        update(Log)
-        .where(col(Log.name) == KEEPING, col(Log.value) == found.kept_at)
-        .values(value=Log.value + 1)
-        .returning(col(Log.value))
-    ).first()
-    if moved is None:
+    if take_turn(session) != found.kept_at + 1:
         raise Overtaken
     keep_counts(session, found.counted)
     listings.mark_unmet(session, found.unmet, unmet=True)
