@@ -10,7 +10,7 @@ import queue
 import threading
 from types import TracebackType
 from typing import Any, Final, Self
-from urllib.parse import parse_qs, urlsplit, urlunsplit
+from urllib.parse import parse_qs, urlsplit
 
 import redis
 from celery import Celery
@@ -210,7 +210,7 @@ def redis_url(broker_url: str) -> str:
     if parts.scheme != "redis+socket":
         return broker_url
     database = parse_qs(parts.query).get("virtual_host", ["0"])[0].strip("/")
-    return urlunsplit(("unix", parts.netloc, parts.path, f"db={database or 0}", ""))
+    return f"unix://{parts.netloc}{parts.path}?db={database or 0}"
 
 
 def broker_alive(broker_url: str, timeout_s: float = 1.0) -> bool:
