@@ -34,8 +34,9 @@ class Dot:
 
 @dataclass(frozen=True, slots=True)
 class Arc:
-    """A suggested pair on the map, as SVG path data."""
+    """A suggested pair on the map, as SVG path data; ``anchor`` is its id on the page."""
 
+    anchor: str
     suggestion_id: str
     kind: str
     title: str
@@ -78,13 +79,15 @@ def _arcs(
     arcs, tops, seen = [], [], Counter[frozenset[str]]()
     for suggestion in suggestions:
         names = {city["city_id"]: city["name"] for city in suggestion["cities"]}
-        for pair in pairs(suggestion):
+        anchor = f"arc-{suggestion['id']}"
+        for number, pair in enumerate(pairs(suggestion), 1):
             if not points.keys() >= set(pair):
                 continue
             path, top = _curve(points[pair[0]], points[pair[1]], BULGE + 0.05 * seen[frozenset(pair)])
             seen[frozenset(pair)] += 1
             title = f"{' and '.join(names[city] for city in pair)}, {suggestion['score']:.0f}"
-            arcs.append(Arc(suggestion["id"], suggestion["kind"], title, path))
+            name = anchor if number == 1 else f"{anchor}-{number}"
+            arcs.append(Arc(name, suggestion["id"], suggestion["kind"], title, path))
             tops.append(top)
     return arcs, tops
 

@@ -39,20 +39,21 @@ def render(
     known = entries or {}
     ordered = sorted(suggestions, key=lambda suggestion: -suggestion["score"])
     names = {city["id"]: city["name"] for city in cities}
+    drawing = draw(cities, ordered)
     return (
         _environment()
         .get_template("page.html.j2")
         .render(
             generated_for=generated_for,
             cities=cities,
-            map=draw(cities, ordered),
+            map=drawing,
+            mapped={arc.anchor for arc in drawing.arcs},
             suggestions=[_suggestion(suggestion, known) for suggestion in ordered],
             kinds=_kinds(ordered),
             needs=[_need(need, names, known) for need in needs_unmet],
             events=sorted(Counter(event["type"] for event in events).items()),
             focus_areas=load().focus_areas,
             themes=THEMES,
-            sources=_sources(known.values()),
         )
     )
 
@@ -76,7 +77,7 @@ def _kinds(suggestions: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, int
 
 
 def _suggestion(suggestion: Mapping[str, Any], entries: Mapping[str, Entry]) -> dict[str, Any]:
-    """One suggestion as the template shows it: its heading, its cities, and each direction with its reasons."""
+    """One suggestion as the template shows it: heading, cities, and each direction with its reasons."""
     names = {city["city_id"]: city["name"] for city in suggestion["cities"]}
     return {
         "id": suggestion["id"],
@@ -124,7 +125,7 @@ def _city(city: Mapping[str, Any]) -> dict[str, str]:
 def _reason(
     reason: Mapping[str, Any], names: Mapping[str, str], entries: Mapping[str, Entry]
 ) -> dict[str, Any]:
-    """One need with the practice that answers it, and the words in common, each with its weight from 0 to 1."""
+    """One need with the practice that answers it, and their words, each with a weight from 0 to 1."""
     heaviest = max((term["contribution"] for term in reason["terms"]), default=0) or 1
     words = [dict(term, weight=round(term["contribution"] / heaviest, 2)) for term in reason["terms"]]
     return {
@@ -162,14 +163,7 @@ def _need(need: Mapping[str, Any], names: Mapping[str, str], entries: Mapping[st
     """A need that nothing answers, with its city's name."""
     return {
         "title": need["title"],
-        "description": need["description"],
+        "text": need["description"].removeprefix(f"{need['title']}.").strip(),
         "city": names.get(need["city_id"], ""),
         "entry": entries.get(need["id"]),
     }
-
-
-def _sources(entries: Iterable[Entry]) -> list[str]:
-    """Each source of the listings on the page once, without what it says about a single listing."""
-    return sorted(
-        {entry.source.split("; ")[0].split(", answers")[0].split(", case study")[0] for entry in entries}
-    )
