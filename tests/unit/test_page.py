@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from services.cli.demo_data import Entry
-from services.cli.drawing import draw, pairs
+from services.cli.drawing import LETTER, draw, pairs
 from services.cli.page import render
 
 HOSTILE = '<script>alert("x")</script>'
@@ -244,9 +244,15 @@ def test_a_seminar_joins_its_host_with_every_other_city() -> None:
 
 def test_names_of_near_cities_do_not_cover_each_other() -> None:
     """Neighbouring cities' names are put where each can be read."""
-    near = [dict(CITIES[1], id=str(number), latitude=52 + number / 4) for number in range(4)]
-    dots = draw(near, []).dots
-    assert len({(dot.label_x, dot.label_y) for dot in dots}) == 4
+    near = [dict(CITIES[1], id=str(number), latitude=52 + number / 4) for number in range(5)]
+    boxes = []
+    for dot in draw(near, []).dots:
+        width = len(dot.name) * LETTER
+        left = dot.label_x - {"start": 0, "middle": width / 2, "end": width}[dot.anchor]
+        boxes.append((left, left + width, dot.label_y))
+    for number, (left, right, line) in enumerate(boxes):
+        for other_left, other_right, other_line in boxes[number + 1 :]:
+            assert right <= other_left or other_right <= left or abs(line - other_line) > 7
 
 
 def test_everything_drawn_lies_in_the_view() -> None:
