@@ -208,8 +208,7 @@ def blocks_of(session: Session, round_id: str) -> Sequence[RoundBlock]:
 def learners_of(session: Session, round_id: str, number: int) -> list[str]:
     """Give the learners of one block."""
     query = select(RoundBlock.learners).where(RoundBlock.round_id == round_id, RoundBlock.number == number)
-    learners: list[str] = session.exec(query).one()
-    return learners
+    return list(session.exec(query).one())
 
 
 def end_block(session: Session, round_id: str, number: int, found: bytes, catalogue_version: int) -> None:
