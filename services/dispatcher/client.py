@@ -11,13 +11,12 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache, lru_cache, partial
+from functools import lru_cache
 from typing import Literal, Self, cast
 
 from aiohttp import (
@@ -35,10 +34,9 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.connector import AddrInfoType, Connection
 from yarl import URL
 
+from services.dispatcher.network import Resolve, SystemLookup, tls_context
 from services.dispatcher.retries import WAITING_STATUSES, retry_after_seconds
 from twinning.addresses import AddressRefused, Rules, check_url, vet
-
-Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 READ_BYTES = 16 * 1024
 KEPT_BYTES = 2 * 1024
@@ -46,7 +44,6 @@ LINE_BYTES = 8 * 1024
 MOST_HEADERS = 100
 # A name with a thousand addresses would make a port scanner of us.
 MOST_ADDRESSES = 4
-LOOKUP_THREADS = 32
 # Many servers drop an idle connection after 5 s; a post that meets the closing door counts as failed.
 IDLE_S = 4.0
 # No connection carries a post later than this after the look-up that allowed it.
@@ -67,6 +64,7 @@ ErrorClass = Literal[
     "url_not_allowed", "request_invalid", "dns_error", "address_not_public", "connect_error", "tls_error",
     "timeout", "protocol_error", "redirect_refused", "http_error",
 ]  # fmt: skip
+BROKEN_OFF = (ConnectionResetError, ConnectionAbortedError)
 REFUSED: dict[str, ErrorClass] = {
     "address-not-public": "address_not_public",
     "host-not-resolvable": "dns_error",
@@ -119,35 +117,6 @@ class _Attempt:
 
 # The client library calls our resolver, sockets and answers without telling for which post.
 _attempt: ContextVar[_Attempt] = ContextVar("attempt")
-
-
-@cache
-def tls_context(cafile: str | None = None) -> ssl.SSLContext:
-    """The TLS settings of this process: 1.2 or newer, always verified, `cafile` trusted besides the system's.
-
-    Made once, since one costs some 20 ms of processor time.
-    """
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    if cafile is not None:
-        context.load_verify_locations(cafile)
-    return context
-
-
-class _Lookup:
-    """Look-ups by the system's resolver, on threads of their own: a stuck one must not stop other work."""
-
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="lookup")
-
-    async def __call__(self, host: str, port: int) -> list[str]:
-        look = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-        infos = await asyncio.get_running_loop().run_in_executor(self._threads, look)
-        return [str(info[4][0]) for info in infos]
-
-    def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 class _VettedResolver(AbstractResolver):
@@ -215,8 +184,8 @@ class BoundedClient:
         self._timeout_s = timeout_s
         self._connect_s = connect_s
         self._limit = limit
-        self._lookup = None if resolve else _Lookup()
-        self._resolver = _VettedResolver(resolve or cast("Resolve", self._lookup), rules)
+        self._lookup = None if resolve else SystemLookup()
+        self._resolver = _VettedResolver(resolve or cast("SystemLookup", self._lookup), rules)
         self._tls = tls_context(cafile)
         self._target = lru_cache(maxsize=4096)(self._checked)
         self._kept: _Kept | None = None
@@ -269,16 +238,17 @@ class BoundedClient:
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[ClientSession]:
         """The session of now; one that is too old is replaced, and closed when its last post has ended."""
-        if self._kept is None:
+        before = self._kept
+        if before is None:
             raise RuntimeError("the client is used inside `async with`")
-        kept = self._kept
-        if time.monotonic() - kept.born > POLICY_S - self._timeout_s:
-            kept, old = self._new(), kept
-            self._kept = kept
-            if not old.posts:
-                await old.session.close()
+        if time.monotonic() - before.born > POLICY_S - self._timeout_s:
+            self._kept = self._new()
+        kept = self._kept or before
+        # Counted before anything is awaited, lest another post retires the session and finds it idle.
         kept.posts += 1
         try:
+            if before is not kept and not before.posts:
+                await before.session.close()
             yield kept.session
         finally:
             kept.posts -= 1
@@ -351,4 +321,7 @@ def _verdict(status: int) -> ErrorClass | None:
 def _class_of(error: Exception) -> ErrorClass:
     if isinstance(error, AddressRefused):
         return REFUSED.get(error.code, "url_not_allowed")
+    if isinstance(error, ClientConnectorError) and isinstance(error.os_error, BROKEN_OFF):
+        # The peer was there and hung up before a request: it did not like our TLS.
+        return "tls_error"
     return next(name for kind, name in CLASSES if isinstance(error, kind))
