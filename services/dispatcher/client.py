@@ -19,17 +19,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Literal, Self, cast
 
-from aiohttp import (
-    ClientConnectorError,
-    ClientError,
-    ClientResponse,
-    ClientSession,
-    ClientSSLError,
-    ClientTimeout,
-    ConnectionTimeoutError,
-    DummyCookieJar,
-    TCPConnector,
-)
+import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.connector import AddrInfoType, Connection
 from yarl import URL
@@ -70,16 +60,14 @@ REFUSED: dict[str, ErrorClass] = {
     "host-not-resolvable": "dns_error",
 }
 # The first line that fits gives the class.
-CLASSES: tuple[tuple[type[Exception], ErrorClass], ...] = (
-    (ClientSSLError, "tls_error"),
-    (ssl.SSLError, "tls_error"),
-    (ConnectionTimeoutError, "connect_error"),
-    (TimeoutError, "timeout"),
-    (ClientConnectorError, "connect_error"),
-    (ClientError, "protocol_error"),
-    (ConnectionError, "protocol_error"),
-    (OSError, "connect_error"),
-    (ValueError, "request_invalid"),
+CLASSES: tuple[tuple[tuple[type[Exception], ...], ErrorClass], ...] = (
+    ((aiohttp.ClientSSLError, ssl.SSLError), "tls_error"),
+    ((aiohttp.ConnectionTimeoutError,), "connect_error"),
+    ((TimeoutError,), "timeout"),
+    ((aiohttp.ClientConnectorError,), "connect_error"),
+    ((aiohttp.ClientError, ConnectionError), "protocol_error"),
+    ((OSError,), "connect_error"),
+    ((ValueError,), "request_invalid"),
 )
 
 
@@ -142,10 +130,10 @@ class _VettedResolver(AbstractResolver):
         """Nothing is held here."""
 
 
-class _NotedResponse(ClientResponse):
+class _NotedResponse(aiohttp.ClientResponse):
     """An answer that notes which connection it came by, kept ones included."""
 
-    async def start(self, connection: Connection) -> ClientResponse:
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
         attempt = _attempt.get()
         attempt.transport = connection.transport
         if connection.transport is not None:
@@ -157,7 +145,7 @@ class _NotedResponse(ClientResponse):
 class _Kept:
     """A session with its pool of connections, and how many posts are under way in it."""
 
-    session: ClientSession
+    session: aiohttp.ClientSession
     born: float
     posts: int = 0
 
@@ -209,7 +197,7 @@ class BoundedClient:
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._exchange(url, body, headers, attempt)
-        except (ClientError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, OSError, ValueError) as error:
             attempt.error = attempt.error or _class_of(error)
             # Closing politely would wait for a peer that does not read, and leave the socket open.
             if attempt.transport is not None:
@@ -236,7 +224,7 @@ class BoundedClient:
                 response.close()
 
     @asynccontextmanager
-    async def _session(self) -> AsyncIterator[ClientSession]:
+    async def _session(self) -> AsyncIterator[aiohttp.ClientSession]:
         """The session of now; one that is too old is replaced, and closed when its last post has ended."""
         before = self._kept
         if before is None:
@@ -256,7 +244,7 @@ class BoundedClient:
                 await kept.session.close()
 
     def _new(self) -> _Kept:
-        connector = TCPConnector(
+        connector = aiohttp.TCPConnector(
             resolver=self._resolver,
             use_dns_cache=False,
             ssl=self._tls,
@@ -264,13 +252,15 @@ class BoundedClient:
             keepalive_timeout=IDLE_S,
             socket_factory=self._socket,
         )
-        session = ClientSession(
+        session = aiohttp.ClientSession(
             connector=connector,
             headers=SESSION_HEADERS,
-            cookie_jar=DummyCookieJar(),
+            cookie_jar=aiohttp.DummyCookieJar(),
             response_class=_NotedResponse,
             # The library rounds longer times up to whole seconds unless the threshold is out of reach.
-            timeout=ClientTimeout(total=None, sock_connect=self._connect_s, ceil_threshold=float("inf")),
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=self._connect_s, ceil_threshold=float("inf")
+            ),
             trust_env=False,
             auto_decompress=False,
             read_bufsize=READ_BYTES,
@@ -297,7 +287,7 @@ class BoundedClient:
         return socket.socket(family=family, type=kind, proto=proto)
 
 
-async def _read(response: ClientResponse, attempt: _Attempt) -> None:
+async def _read(response: aiohttp.ClientResponse, attempt: _Attempt) -> None:
     """Keep the beginning of the body, and break off where it goes on for too long."""
     seen = 0
     while chunk := await response.content.readany():
@@ -321,7 +311,7 @@ def _verdict(status: int) -> ErrorClass | None:
 def _class_of(error: Exception) -> ErrorClass:
     if isinstance(error, AddressRefused):
         return REFUSED.get(error.code, "url_not_allowed")
-    if isinstance(error, ClientConnectorError) and isinstance(error.os_error, BROKEN_OFF):
+    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, BROKEN_OFF):
         # The peer was there and hung up before a request: it did not like our TLS.
         return "tls_error"
     return next(name for kind, name in CLASSES if isinstance(error, kind))

@@ -38,6 +38,7 @@ class SystemLookup:
         self._threads = ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="lookup")
 
     async def __call__(self, host: str, port: int) -> list[str]:
+        """The addresses of a name, as often as the system gives them; OSError when it has none."""
         look = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
         infos = await asyncio.get_running_loop().run_in_executor(self._threads, look)
         return [str(info[4][0]) for info in infos]
