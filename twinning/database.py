@@ -113,7 +113,7 @@ def draw(session: Session, count: int) -> int:
 
 
 def before_commit(session: Session, name: str, step: Callable[[Session], None]) -> None:
-    """Have `step` done once, last in the transaction: numbers are drawn late, so that no lock is held long."""
+    """Have `step` done once, last in the transaction: numbers are drawn late, to hold no lock for long."""
     session.info.setdefault("steps", {}).setdefault(name, step)
 
 
@@ -213,7 +213,7 @@ def put(
     key: Sequence[str],
     change: Sequence[str],
 ) -> None:
-    """Insert rows; where one with the same `key` stands, set its columns `change` instead (none: leave it)."""
+    """Insert rows; where one with the same `key` stands, set its columns `change` (none: leave it)."""
     if not rows:
         return
     dialect = session.get_bind().dialect.name

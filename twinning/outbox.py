@@ -147,7 +147,7 @@ def take_due(session: Session, sender: str, most: int, lease_s: float) -> list[S
 def feed(
     session: Session, caller: Caller, after: int, types: Sequence[str], most: int
 ) -> Sequence[StoredEvent]:
-    """Give the next events that this caller may see, in order, after a number of the feed (0: from the oldest)."""
+    """Give the next events that this caller may see, in order, after a number of the feed (0: all)."""
     query = select(StoredEvent).where(col(StoredEvent.sequence) > after)
     if not caller.is_staff:
         named = select(EventCity.sequence).where(

@@ -167,8 +167,8 @@ class Show:
         self._console.print()
         _done(self._console, f"[bold]{title}[/]")
         self._console.print(
-            f"    {len(found)} suggestions for {summary['cities']} cities; {summary['unmet_needs']} needs that "
-            f"nothing answers are said to be unmet\n"
+            f"    {len(found)} suggestions for {summary['cities']} cities; "
+            f"{summary['unmet_needs']} needs that nothing answers are said to be unmet\n"
         )
         self._console.print(self._table(found[:SHOWN]))
         return found

@@ -97,7 +97,7 @@ InputFile = Annotated[Path, typer.Option(exists=True, dir_okay=False, readable=T
 Timings = Annotated[bool, typer.Option("--timings", help="Print the seconds of each stage on stderr.")]
 
 
-def match(  # noqa: PLR0917 typer reads them as options
+def match(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE...", exists=True, dir_okay=False, help="JSON Lines or CSV.")
     ],

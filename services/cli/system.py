@@ -91,7 +91,7 @@ def _command(*words: str) -> list[str]:
 
 def _answers(port: int) -> bool:
     """Say whether the API answers."""
-    with suppress(OSError), urllib.request.urlopen(f"http://{HOST}:{port}/healthz", timeout=0.5) as answer:  # noqa: S310
+    with suppress(OSError), urllib.request.urlopen(f"http://{HOST}:{port}/healthz", timeout=0.5) as answer:
         return bool(answer.status == 200)
     return False
 

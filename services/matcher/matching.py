@@ -60,8 +60,8 @@ class Matcher:
         """Do all that is due; gives the number of units. Called by the bell and by the scan alike."""
         done = 0
         with self._busy:
-            while not self._stopping.is_set() and (claims := self._claim()):
-                self._do(claims)
+            while not self._stopping.is_set() and (claims := self.claim()):
+                self.do(claims)
                 done += len(claims)
         return done
 
@@ -70,7 +70,7 @@ class Matcher:
         with self._database.transaction() as session:
             work.plan(session, Work.REFRESH, REFRESH_ALL, now() + self._refresh_every)
 
-    def _claim(self) -> list[Claim]:
+    def claim(self) -> list[Claim]:
         """Take what is quick together, or else one thing that is slow."""
         with self._database.snapshot() as session:
             if not work.is_due(session):
@@ -81,7 +81,7 @@ class Matcher:
                 session, self.name, 1, lease_s, SLOW
             )
 
-    def _do(self, claims: Sequence[Claim]) -> None:
+    def do(self, claims: Sequence[Claim]) -> None:
         """Do some units: the changes in one go, each of the others by itself."""
         changes = [claim for claim in claims if claim.kind in CHANGES]
         for claim in claims:

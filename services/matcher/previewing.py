@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answering previews: a text joins the catalogue in memory for a moment, is matched like any other, and leaves."""
+"""Answering previews: a text joins the catalogue in memory, is matched like any other, and leaves again."""
 
 from dataclasses import replace
 

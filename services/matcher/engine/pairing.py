@@ -167,7 +167,7 @@ _PAIRS_FOR: dict[str, Callable[..., list[Pair]]] = {
 }
 
 
-def propose(  # noqa: PLR0917 the words of a round
+def propose(
     corpus: Corpus,
     kind: str,
     learners: Iterable[Hashable],
