@@ -38,6 +38,10 @@ class Client:
         """Make or ask for something."""
         return self._send("POST", path, body)
 
+    def delete(self, path: str) -> None:
+        """Take something out."""
+        self._send("DELETE", path, None)
+
     def every(self, path: str) -> list[Any]:
         """Read a list to its end, page by page."""
         items: list[Any] = []

@@ -4,14 +4,10 @@
 It drives the shipped system from outside, by HTTP, as a city's own program would.
 """
 
-import os
 import signal
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,13 +21,12 @@ from services.cli.client import Client
 from services.cli.demo_data import Demo, Entry, load
 from services.cli.page import render
 from services.cli.receiver import Receiver, receiver
-from services.cli.system import HOST, KEY_FILE, free_port
+from services.cli.throwaway import LOCAL_RECEIVERS, throwaway_system
 from twinning.errors import Unready
 from twinning.reference import THEMES
-from twinning.settings import PREFIX
 
 PAGE: Final = Path("build") / "demo.html"
-START_S: Final = 60.0
+PARTS: Final = "SQLite, an embedded Valkey, API, matcher, dispatcher, scheduler"
 ARRIVE_S: Final = 30.0
 SHOWN: Final = 6
 BANDS: Final = {"strong": "bold green", "possible": "yellow", "weak": "dim"}
@@ -42,51 +37,17 @@ def run(*, keep: bool) -> int:
     console = Console(highlight=False)
     with tempfile.TemporaryDirectory(prefix="twinning-demo-") as folder, receiver() as inbox:
         console.print("[bold]ASEM Twinning[/]: partners for learning cities, and the reasons why\n")
-        with _system(Path(folder), console) as (url, key):
-            show = Show(console, Client(url, key), inbox, load())
-            good = show.play()
+        begun = time.monotonic()
+        with ExitStack() as stack:
+            with console.status("starting database, broker, API, matcher, dispatcher and scheduler …"):
+                system = stack.enter_context(throwaway_system(Path(folder), LOCAL_RECEIVERS))
+            _done(console, f"The system is up after {time.monotonic() - begun:.1f} s: {PARTS}")
+            good = Show(console, Client(system.url, system.key), inbox, load()).play()
             if keep:
-                console.print(f"\nStill running at [bold]{url}[/] with the key {key}; Ctrl-C stops it.")
+                console.print(f"\nStill running at [bold]{system.url}[/]; Ctrl-C stops it.")
+                console.print(f"The staff key is {system.key}")
                 signal.sigwait({signal.SIGINT, signal.SIGTERM})
     return 0 if good else 1
-
-
-@contextmanager
-def _system(folder: Path, console: Console) -> Iterator[tuple[str, str]]:
-    """Start the whole system on a free port in a throw-away folder; gives its address and staff key."""
-    port = free_port()
-    own = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    own |= {f"{PREFIX}WEBHOOK_ALLOW_CIDRS": "127.0.0.0/8", f"{PREFIX}WEBHOOK_ALLOW_HTTP": "true"}
-    log = folder / "system.log"
-    argv = [
-        sys.executable,
-        "-m",
-        "services.cli.main",
-        "up",
-        "--port",
-        str(port),
-        "--data",
-        str(folder / "data"),
-    ]
-    begun = time.monotonic()
-    with log.open("wb") as output:
-        system = subprocess.Popen(argv, env=own, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-    try:
-        with console.status("starting database, broker, API, matcher, dispatcher and scheduler …"):
-            while b"is ready at" not in log.read_bytes():
-                if system.poll() is not None or time.monotonic() - begun > START_S:
-                    raise Unready(f"the system did not start:\n{log.read_text(errors='replace')[-3000:]}")
-                time.sleep(0.05)
-        _done(
-            console,
-            f"The system is up after {time.monotonic() - begun:.1f} s: SQLite, an embedded Valkey, "
-            "API, matcher, dispatcher, scheduler",
-        )
-        key = (folder / "data" / KEY_FILE).read_text(encoding="ascii").strip()
-        yield f"http://{HOST}:{port}", key
-    finally:
-        system.terminate()
-        system.wait(timeout=15)
 
 
 class Show:

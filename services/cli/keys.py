@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from twinning.errors import NotFound
-from twinning.settings import Settings
 from twinning.terms import Role
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ app = typer.Typer(no_args_is_help=True, help="Make, list and end API keys.")
 def _session() -> Iterator["Session"]:
     """Open the configured database for one transaction."""
     from twinning.database import Database
+    from twinning.settings import Settings
 
     database = Database(Settings.load().database)
     try:

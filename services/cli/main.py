@@ -6,13 +6,15 @@ What a command needs is imported inside it, so that `--help` answers at once.
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from services.cli import keys, offline
 from twinning.errors import TwinningError, WrongSetting
-from twinning.settings import Settings
+
+if TYPE_CHECKING:
+    from twinning.settings import Settings
 
 app = typer.Typer(
     name="twinning",
@@ -29,6 +31,13 @@ app.command()(offline.search)
 Port = Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")]
 
 
+def _settings() -> "Settings":
+    """Read the settings; the library that checks them takes a while to import."""
+    from twinning.settings import Settings
+
+    return Settings.load()
+
+
 @app.command()
 def up(
     port: Port = 8000,
@@ -37,7 +46,7 @@ def up(
     """Run everything on this machine, with nothing installed, until Ctrl-C."""
     from services.cli.system import run
 
-    raise typer.Exit(run(Settings.load(), data, port))
+    raise typer.Exit(run(_settings(), data, port))
 
 
 @app.command()
@@ -58,7 +67,8 @@ def api(
     """Run the HTTP API alone: a part of a cluster."""
     import uvicorn
 
-    Settings.load()
+    # Refused here, a wrong setting is one line and not the end of a server that was half started.
+    _settings()
     uvicorn.run(
         "services.api.app:application",
         factory=True,
@@ -76,7 +86,7 @@ def worker() -> None:
     """Run a matching worker alone: a part of a cluster."""
     from services.matcher.worker import run
 
-    run(Settings.load())
+    run(_settings())
 
 
 @app.command()
@@ -84,7 +94,7 @@ def dispatcher() -> None:
     """Run a delivery worker alone: a part of a cluster."""
     from services.dispatcher.worker import run
 
-    run(Settings.load())
+    run(_settings())
 
 
 @app.command()
@@ -93,7 +103,7 @@ def scheduler() -> None:
     from services.broker import make_app
 
     # The schedule file is not needed: everything that must be remembered is in the database.
-    make_app(Settings.load()).Beat(loglevel="WARNING", quiet=True).run()
+    make_app(_settings()).Beat(loglevel="WARNING", quiet=True).run()
 
 
 @app.command()
@@ -101,7 +111,7 @@ def migrate() -> None:
     """Bring the database's tables up to date; safe to run more than once and from several places."""
     from twinning.database import migrate as bring_up_to_date
 
-    bring_up_to_date(Settings.load().database)
+    bring_up_to_date(_settings().database)
 
 
 @app.command()
@@ -111,7 +121,7 @@ def openapi() -> None:
 
     from services.api.app import make_app
 
-    print(json.dumps(make_app(Settings.load()).openapi(), indent=2, ensure_ascii=False))
+    print(json.dumps(make_app(_settings()).openapi(), indent=2, ensure_ascii=False))
 
 
 def main() -> None:

@@ -23,7 +23,14 @@ from twinning.settings import Settings
 from twinning.terms import Band, Role, SuggestionKind, Work
 
 STAFF = Caller("staff", Role.STAFF)
-CITIES = [("Cork", "IE"), ("Espoo", "FI"), ("Suwon", "KR"), ("Balanga", "PH"), ("Okayama", "JP"), ("Pécs", "HU")]
+CITIES = [
+    ("Cork", "IE"),
+    ("Espoo", "FI"),
+    ("Suwon", "KR"),
+    ("Balanga", "PH"),
+    ("Okayama", "JP"),
+    ("Pécs", "HU"),
+]
 TEXTS = [
     "Volunteers teach older adults to read and write letters in the library",
     "Older adults want help from volunteers with reading and writing letters",
