@@ -170,7 +170,7 @@ def test_a_result_made_from_an_older_state_is_made_again(database: Database) -> 
 
 
 def test_changes_are_seen_in_the_order_of_their_commits(database: Database) -> None:
-    """A reader of the change log never meets a smaller number after a larger one, though two writers cross."""
+    """A reader never meets a smaller number after a larger one, though two writers cross."""
     made = Catalogue(database)
     city = made.city("Cork", "IE")
     seen: list[int] = []
