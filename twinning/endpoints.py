@@ -2,15 +2,14 @@
 """Webhook endpoints, their deliveries and attempts: who wants which events, and what became of each.
 
 A delivery is one event on its way to one endpoint. It is due when `due_at` has passed; who claims it
-moves `due_at` to the end of a lease and raises the fence, as with every unit of work.
+(`deliveries.py`) moves `due_at` to the end of a lease and raises the fence, as with every unit of work.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, UniqueConstraint, delete, func, text, update
+from sqlalchemy import ColumnElement, Index, UniqueConstraint, delete, func, literal_column, text, update
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from twinning.database import Id, Instant, Json, new_id, now, ring_after
@@ -20,9 +19,11 @@ from twinning.keys import Caller
 from twinning.signing import new_secret
 from twinning.terms import Band, Bell, DeliveryState
 
-# No endpoint may have more than so many deliveries in the senders' hands at once.
-MOST_IN_FLIGHT = 4
+# What the log says of an attempt that nobody finished.
+INTERRUPTED = "interrupted"
 _PENDING = text("state = 'pending'")
+_WAITING = text("state = 'pending' AND leased_by IS NULL")
+_LEASED = text("state = 'pending' AND leased_by IS NOT NULL")
 
 
 class WebhookEndpoint(SQLModel, table=True):
@@ -56,6 +57,15 @@ class Delivery(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("event_id", "endpoint_id"),
         Index("ix_delivery_due", "due_at", sqlite_where=_PENDING, postgresql_where=_PENDING),
+        Index(
+            "ix_delivery_waiting",
+            "endpoint_id",
+            "due_at",
+            "id",
+            sqlite_where=_WAITING,
+            postgresql_where=_WAITING,
+        ),
+        Index("ix_delivery_leased", "endpoint_id", sqlite_where=_LEASED, postgresql_where=_LEASED),
         Index("ix_delivery_endpoint_id_state", "endpoint_id", "state"),
     )
 
@@ -71,6 +81,11 @@ class Delivery(SQLModel, table=True):
     updated_at: datetime = Field(default_factory=now, sa_type=Instant)
 
 
+def is_state(state: DeliveryState) -> ColumnElement[bool]:
+    """Ask for a state in so many letters: no database sees that a partial index fits a bound value."""
+    return col(Delivery.state) == literal_column(f"'{state}'")
+
+
 class Attempt(SQLModel, table=True):
     """One attempt at a delivery: written before the call as interrupted, and again with its outcome."""
 
@@ -79,40 +94,10 @@ class Attempt(SQLModel, table=True):
     started_at: datetime = Field(sa_type=Instant)
     duration_ms: float | None = None
     status: int | None = None
-    error: str | None = Field(default="interrupted", max_length=60)
+    error: str | None = Field(default=INTERRUPTED, max_length=60)
     answer: str | None = None
     address: str | None = Field(default=None, max_length=60)
     next_attempt_at: datetime | None = Field(default=None, sa_type=Instant)
-
-
-@dataclass(frozen=True, slots=True)
-class Sending:
-    """A claimed delivery with all that is needed to send it."""
-
-    delivery_id: str
-    endpoint_id: str
-    event_id: str
-    fence: int
-    number: int
-    url: str
-    headers: dict[str, str]
-    secrets: tuple[str, ...]
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of an attempt, and what follows: the new state and when the next attempt is due."""
-
-    sending: Sending
-    state: DeliveryState
-    due_at: datetime | None
-    status: int | None
-    error: str | None
-    answer: str | None
-    address: str | None
-    duration_ms: float
-    gone: bool = False
 
 
 def new_secrets() -> list[dict[str, Any]]:
@@ -174,20 +159,26 @@ def get(session: Session, endpoint_id: str) -> WebhookEndpoint:
 
 
 def remove(session: Session, row: WebhookEndpoint) -> None:
-    """Delete an endpoint with its deliveries and their log."""
+    """Delete an endpoint with its deliveries and their log.
+
+    The endpoint is locked first and its deliveries second, as the senders do, so that neither waits for ever.
+    """
+    session.refresh(row, with_for_update=True)
     mine = select(Delivery.id).where(Delivery.endpoint_id == row.id)
+    session.exec(mine.with_for_update()).all()
     session.execute(delete(Attempt).where(col(Attempt.delivery_id).in_(mine)))
     session.execute(delete(Delivery).where(col(Delivery.endpoint_id) == row.id))
     session.delete(row)
 
 
 def disable(session: Session, row: WebhookEndpoint, because: str) -> None:
-    """Switch an endpoint off; what waits for it is held."""
+    """Switch an endpoint off; what waits for it is held, and what is under way follows when it comes back."""
     row.enabled = False
     row.disabled_because = because
     row.updated_at = now()
     row.version += 1
     session.add(row)
+    session.flush()
     _move(session, row.id, DeliveryState.PENDING, DeliveryState.HELD, None)
 
 
@@ -198,6 +189,7 @@ def enable(session: Session, row: WebhookEndpoint) -> None:
     row.failing_since = None
     row.failures = 0
     session.add(row)
+    session.flush()
     _move(session, row.id, DeliveryState.HELD, DeliveryState.PENDING, now())
     ring_after(session, Bell.DELIVER)
 
@@ -207,93 +199,13 @@ def _move(
 ) -> None:
     session.execute(
         update(Delivery)
-        .where(col(Delivery.endpoint_id) == endpoint_id, col(Delivery.state) == before)
-        .values(state=after, due_at=due_at, leased_by=None, fence=Delivery.fence + 1, updated_at=now())
-    )
-
-
-def claim(session: Session, sender: str, most: int, lease_s: float) -> list[tuple[str, int, int]]:
-    """Take up to `most` due deliveries, in turn between endpoints, with their attempts begun.
-
-    Gives (delivery id, fence, attempt number). An endpoint never has more than `MOST_IN_FLIGHT`
-    in the senders' hands, so that a dead one cannot fill them.
-    """
-    moment = now()
-    leased = (
-        select(func.count())
         .where(
-            col(Delivery.endpoint_id) == WebhookEndpoint.id,
-            col(Delivery.state) == DeliveryState.PENDING,
-            col(Delivery.leased_by).is_not(None),
-            col(Delivery.due_at) > moment,
+            col(Delivery.endpoint_id) == endpoint_id,
+            col(Delivery.state) == before,
+            col(Delivery.leased_by).is_(None),
         )
-        .correlate(WebhookEndpoint)
-        .scalar_subquery()
+        .values(state=after, due_at=due_at, updated_at=now())
     )
-    turn = func.row_number().over(
-        partition_by=col(Delivery.endpoint_id), order_by=(col(Delivery.due_at), col(Delivery.id))
-    )
-    due = (
-        select(Delivery.id, (turn + leased).label("turn"))
-        .join(WebhookEndpoint, col(WebhookEndpoint.id) == Delivery.endpoint_id)
-        .where(
-            Delivery.state == DeliveryState.PENDING, col(Delivery.due_at) <= moment, WebhookEndpoint.enabled
-        )
-        .subquery()
-    )
-    chosen = select(due.c.id).where(due.c.turn <= MOST_IN_FLIGHT).order_by(due.c.turn, due.c.id).limit(most)
-    locked = select(Delivery.id).where(
-        col(Delivery.id).in_(chosen), Delivery.state == DeliveryState.PENDING, col(Delivery.due_at) <= moment
-    )
-    ids = session.exec(locked.with_for_update(skip_locked=True)).all()
-    if not ids:
-        return []
-    statement = (
-        update(Delivery)
-        .where(col(Delivery.id).in_(ids))
-        .values(
-            due_at=moment + timedelta(seconds=lease_s),
-            fence=Delivery.fence + 1,
-            tries=Delivery.tries + 1,
-            leased_by=sender,
-        )
-        .returning(col(Delivery.id), col(Delivery.fence), col(Delivery.tries))
-    )
-    taken = [(row[0], row[1], row[2]) for row in session.execute(statement)]
-    session.add_all(Attempt(delivery_id=id_, number=number, started_at=moment) for id_, _, number in taken)
-    return sorted(taken)
-
-
-def settle(session: Session, outcomes: Sequence[Outcome]) -> set[str]:
-    """Write what became of attempts; gives the ids of the deliveries whose fence still held.
-
-    The log gets every outcome; the delivery's state is changed only under the fence it was sent with,
-    so that a sender which comes back from the dead cannot undo a newer result.
-    """
-    kept: set[str] = set()
-    for outcome in sorted(outcomes, key=lambda outcome: outcome.sending.delivery_id):
-        sending = outcome.sending
-        held = session.execute(
-            update(Delivery)
-            .where(col(Delivery.id) == sending.delivery_id, col(Delivery.fence) == sending.fence)
-            .values(state=outcome.state, due_at=outcome.due_at, leased_by=None, updated_at=now())
-            .returning(col(Delivery.id))
-        ).first()
-        if held is not None:
-            kept.add(sending.delivery_id)
-        session.execute(
-            update(Attempt)
-            .where(col(Attempt.delivery_id) == sending.delivery_id, col(Attempt.number) == sending.number)
-            .values(
-                duration_ms=outcome.duration_ms,
-                status=outcome.status,
-                error=outcome.error if held is not None else "stale_lease",
-                answer=outcome.answer,
-                address=outcome.address,
-                next_attempt_at=outcome.due_at if held is not None else None,
-            )
-        )
-    return kept
 
 
 def attempts_of(session: Session, delivery_id: str) -> Sequence[Attempt]:
@@ -305,6 +217,6 @@ def attempts_of(session: Session, delivery_id: str) -> Sequence[Attempt]:
 def oldest_due(session: Session) -> datetime | None:
     """Give when the longest-waiting due delivery became due."""
     query = select(func.min(Delivery.due_at)).where(
-        Delivery.state == DeliveryState.PENDING, col(Delivery.due_at) <= now()
+        is_state(DeliveryState.PENDING), col(Delivery.due_at) <= now()
     )
     return session.exec(query).one()

@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import BigInteger, insert
-from sqlalchemy import select as select_columns
 from sqlmodel import Field, Session, SQLModel, col, or_, select
 
 from twinning import endpoints
 from twinning.database import Id, Instant, before_commit, draw, new_id, now, ring_after
-from twinning.endpoints import Delivery, Sending, WebhookEndpoint
+from twinning.endpoints import Delivery, WebhookEndpoint
 from twinning.errors import NotFound
 from twinning.events import Event, EventType, Facets
 from twinning.keys import ApiKey, Caller, caller_of, is_live
@@ -114,33 +113,6 @@ def _fan_out(
         }
         for endpoint, owner in receivers
         if endpoints.wants(endpoint, owner, event_type, facets)
-    ]
-
-
-def take_due(session: Session, sender: str, most: int, lease_s: float) -> list[Sending]:
-    """Claim due deliveries and read all that is needed to send them."""
-    taken = {id_: (fence, number) for id_, fence, number in endpoints.claim(session, sender, most, lease_s)}
-    query = (
-        select_columns(Delivery.id, StoredEvent.id, StoredEvent.body, WebhookEndpoint)  # type: ignore[call-overload]
-        .join(StoredEvent, col(StoredEvent.id) == Delivery.event_id)
-        .join(WebhookEndpoint, col(WebhookEndpoint.id) == Delivery.endpoint_id)
-        .where(col(Delivery.id).in_(taken))
-        .order_by(col(StoredEvent.sequence))
-    )
-    moment = now()
-    return [
-        Sending(
-            delivery_id=delivery_id,
-            endpoint_id=endpoint.id,
-            event_id=event_id,
-            fence=taken[delivery_id][0],
-            number=taken[delivery_id][1],
-            url=endpoint.url,
-            headers=endpoint.headers,
-            secrets=endpoints.live_secrets(endpoint, moment),
-            body=body.encode(),
-        )
-        for delivery_id, event_id, body, endpoint in session.execute(query)
     ]
 
 

@@ -354,6 +354,20 @@ def upgrade() -> None:
             postgresql_where=sa.text("state = 'pending'"),
         )
         batch_op.create_index("ix_delivery_endpoint_id_state", ["endpoint_id", "state"], unique=False)
+        batch_op.create_index(
+            "ix_delivery_leased",
+            ["endpoint_id"],
+            unique=False,
+            sqlite_where=sa.text("state = 'pending' AND leased_by IS NOT NULL"),
+            postgresql_where=sa.text("state = 'pending' AND leased_by IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "ix_delivery_waiting",
+            ["endpoint_id", "due_at", "id"],
+            unique=False,
+            sqlite_where=sa.text("state = 'pending' AND leased_by IS NULL"),
+            postgresql_where=sa.text("state = 'pending' AND leased_by IS NULL"),
+        )
 
     op.create_table(
         "attempt",
@@ -375,6 +389,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("attempt")
     with op.batch_alter_table("delivery", schema=None) as batch_op:
+        batch_op.drop_index("ix_delivery_waiting")
+        batch_op.drop_index("ix_delivery_leased")
         batch_op.drop_index("ix_delivery_endpoint_id_state")
         batch_op.drop_index(
             "ix_delivery_due",
