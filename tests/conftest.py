@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all tests share: real servers, fresh databases, and no way out of this machine."""
+
+import os
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
+
+import pytest
+import redis
+from hypothesis import HealthCheck, settings
+
+from services.broker import redis_url
+from tests.servers import (
+    Server,
+    broker_name,
+    broker_server,
+    own_broker,
+    postgres_database,
+    postgres_name,
+    postgres_server,
+)
+from twinning.settings import PREFIX
+
+# A shared machine may pause for longer than any deadline, which says nothing about the code.
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("fuzz", settings.get_profile("house"), max_examples=2_000)
+settings.load_profile("house")
+
+LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0", "::")
+
+
+def pytest_report_header() -> list[str]:
+    """Say which servers the tests run on, so that a report can be compared with another."""
+    return [f"broker: {broker_name()}", f"databases: SQLite, {postgres_name()}"]
+
+
+def pytest_configure() -> None:
+    """Close the way out of this machine, and let no setting of the shell change a test."""
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        del os.environ[name]
+    named = {urlsplit(os.environ.get(name, "")).hostname for name in ("TEST_BROKER_URL", "TEST_DATABASE_URL")}
+    allowed = named - {None}
+
+    def only_here(event: str, arguments: tuple[object, ...]) -> None:
+        if event != "socket.connect":
+            return
+        address = arguments[1]
+        if not isinstance(address, tuple):
+            return  # a unix socket
+        host = str(address[0])
+        if not host.startswith(LOOPBACK) and host not in allowed:
+            raise ConnectionRefusedError(f"a test may not connect to {host}")
+
+    sys.addaudithook(only_here)
+
+
+@pytest.fixture(scope="session")
+def broker_process() -> Iterator[Server]:
+    """The broker of this test process; use `broker`, which is empty, in a test."""
+    with broker_server() as server:
+        yield server
+
+
+@pytest.fixture
+def broker(broker_process: Server) -> Server:
+    """A real broker with nothing in it, shared by the tests of this process: not to be stopped."""
+    with redis.Redis.from_url(redis_url(broker_process.url)) as client:
+        client.flushdb()
+    return broker_process
+
+
+@pytest.fixture
+def private_broker() -> Iterator[Server]:
+    """A real broker for one test alone, which it may stop, kill and wipe."""
+    # Not tmp_path: its name is too long for a socket's on some machines.
+    with TemporaryDirectory(prefix="twinning-test-") as folder, own_broker(Path(folder)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """The PostgreSQL of this test process."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """The URL of a fresh SQLite database."""
+    return f"sqlite:///{tmp_path / 'twinning.db'}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a fresh, empty database, once of each kind."""
+    if request.param == "sqlite":
+        yield request.getfixturevalue("sqlite_url")
+        return
+    yield request.getfixturevalue("postgres_url")
+
+
+@pytest.fixture
+def postgres_url(postgres: Server) -> Iterator[str]:
+    """The URL of a fresh, empty PostgreSQL database."""
+    with postgres_database(postgres, f"test_{uuid.uuid4().hex}") as url:
+        yield url
