@@ -257,8 +257,8 @@ class BoundedClient:
         async with self._session() as session:
             response = await session.post(target, data=body, headers=headers, allow_redirects=False)
             try:
-                attempt.status = response.status
                 attempt.error = _verdict(response.status)
+                attempt.status = None if attempt.error == "protocol_error" else response.status
                 if response.status in WAITING_STATUSES:
                     asked = response.headers.get("Retry-After")
                     attempt.retry_after_s = retry_after_seconds(asked, datetime.now(UTC))
