@@ -8,7 +8,7 @@ from pydantic import Field as ShapeField
 from sqlalchemy import Index, text
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from twinning import catalogue
+from twinning import catalogue, work
 from twinning.catalogue import Subject
 from twinning.database import Id, Instant, Json, new_id, now
 from twinning.errors import Conflict, NotFound
@@ -27,7 +27,7 @@ from twinning.fields import (
     Website,
 )
 from twinning.reference import region_of
-from twinning.terms import CityState, Region
+from twinning.terms import CityState, Region, Work
 
 
 class City(SQLModel, table=True):
@@ -159,7 +159,7 @@ def change(session: Session, city: City, wanted: CityUpdate) -> frozenset[str]:
         city.updated_at = now()
         session.add(city)
     if changed & PAIRING_FIELDS:
-        catalogue.note(session, Subject.CITY, city.id)
+        _announce(session, city)
     return changed
 
 
@@ -170,7 +170,7 @@ def withdraw(session: Session, city: City) -> None:
     city.version += 1
     city.updated_at = now()
     session.add(city)
-    catalogue.note(session, Subject.CITY, city.id)
+    _announce(session, city)
 
 
 def get(session: Session, city_id: str) -> City:
@@ -192,6 +192,12 @@ def owned(city: City) -> CityOwned:
     if city.contact_name and city.contact_email:
         contact = Contact(name=city.contact_name, email=city.contact_email)
     return CityOwned(**public(city).model_dump(), contact=contact)
+
+
+def _announce(session: Session, city: City) -> None:
+    """Tell the change log and ask for the matching of what this city takes part in."""
+    catalogue.note(session, Subject.CITY, city.id)
+    work.enqueue(session, Work.MATCH_CITY, city.id)
 
 
 def _keep_reference_free(session: Session, reference: str | None) -> None:

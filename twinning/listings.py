@@ -10,13 +10,13 @@ from typing import Annotated, Any
 
 from pydantic import Field as ShapeField
 from pydantic import Strict, computed_field
-from sqlalchemy import Index, text, update
+from sqlalchemy import Index, or_, text, update
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from twinning import catalogue, work
 from twinning.catalogue import Subject
 from twinning.cities import City
-from twinning.database import Id, Instant, Json, new_id, now
+from twinning.database import Id, Instant, Json, holds, new_id, now
 from twinning.errors import Conflict, NotFound
 from twinning.fields import (
     Count,
@@ -255,6 +255,15 @@ def by_reference(session: Session, city_id: str, kind: ListingKind, reference: s
     return session.exec(query).first()
 
 
+def needs_about(session: Session, themes: Sequence[str]) -> frozenset[str]:
+    """Give the ids of the published needs that bear any of these themes."""
+    about = or_(*(holds(session, Listing.themes, theme) for theme in themes))
+    query = select(Listing.id).where(
+        Listing.kind == ListingKind.NEED, Listing.state == ListingState.PUBLISHED, about
+    )
+    return frozenset(session.exec(query))
+
+
 def public(listing: Listing) -> ListingPublic:
     """Show a listing."""
     return _PUBLIC[listing.kind].model_validate(listing)
@@ -266,26 +275,36 @@ def is_matched(listing: Listing, city_is_registered: bool) -> bool:
 
 
 def body_of(listing: Listing) -> str:
-    """Lay out a listing's texts after its title, each once, with its themes and groups as words."""
+    """Lay out what was written under a listing's title."""
     parts: list[str | None] = [getattr(listing, name) for name in _TEXTS[1:]]
-    parts += [THEMES[theme].label for theme in listing.themes if theme in THEMES]
-    parts += listing.target_groups
     return "\n".join(part for part in parts if part)
 
 
+def labels_of(listing: Listing) -> tuple[str, ...]:
+    """Give the labels of a listing's themes and its target groups, which are matched as words."""
+    return (
+        *(THEMES[theme].label for theme in listing.themes if theme in THEMES),
+        *listing.target_groups,
+    )
+
+
 def text_of(listing: Listing) -> str:
-    """Lay out all that is matched of a listing."""
-    return f"{listing.title}\n{body_of(listing)}"
+    """Lay out all that is matched of a listing, each part once."""
+    return "\n".join((listing.title, body_of(listing), *labels_of(listing)))
 
 
-def mark_unmet(session: Session, unmet: bool, need_ids: Iterable[str]) -> None:
-    """Keep whether needs are answered; it is an observation, so it makes no new version."""
+def mark_unmet(session: Session, need_ids: Iterable[str], *, unmet: bool) -> None:
+    """Keep whether needs are answered; it is an observation, so it makes no new version.
+
+    A need that someone is changing at this moment is left alone: that change asks for its own matching.
+    """
     for some in _batches(sorted(need_ids)):
-        session.execute(
-            update(Listing)
-            .where(col(Listing.id).in_(some), col(Listing.unmet).is_distinct_from(unmet))
-            .values(unmet=unmet)
+        differing = select(Listing.id).where(
+            col(Listing.id).in_(some), col(Listing.unmet).is_distinct_from(unmet)
         )
+        free = session.exec(differing.with_for_update(skip_locked=True)).all()
+        if free:
+            session.execute(update(Listing).where(col(Listing.id).in_(free)).values(unmet=unmet))
 
 
 def _batches(ids: Sequence[str], size: int = 500) -> Iterable[Sequence[str]]:

@@ -194,6 +194,8 @@ def cut(session: Session, row: MatchingRound, blocks: Sequence[Sequence[str]]) -
         session.add(RoundBlock(round_id=row.id, number=number, learners=list(learners)))
         work.enqueue(session, Work.ROUND_BLOCK, block_subject(row.id, number))
     set_state(session, row, RoundState.RUNNING)
+    if not blocks:
+        work.enqueue(session, Work.ROUND_ASSEMBLY, row.id)
 
 
 def blocks_of(session: Session, round_id: str) -> Sequence[RoundBlock]:
@@ -203,19 +205,26 @@ def blocks_of(session: Session, round_id: str) -> Sequence[RoundBlock]:
     ).all()
 
 
-def end_block(session: Session, round_id: str, number: int, found: bytes, catalogue_version: int) -> bool:
-    """Keep what a block found; gives whether it was the last one."""
+def learners_of(session: Session, round_id: str, number: int) -> list[str]:
+    """Give the learners of one block."""
+    query = select(RoundBlock.learners).where(RoundBlock.round_id == round_id, RoundBlock.number == number)
+    return list(session.exec(query).one())
+
+
+def end_block(session: Session, round_id: str, number: int, found: bytes, catalogue_version: int) -> None:
+    """Keep what a block found; the last one to end asks for the assembly."""
+    # The round's row is the lock that makes one of two blocks which end together the last.
+    session.exec(select(MatchingRound.id).where(MatchingRound.id == round_id).with_for_update()).one()
     session.execute(
         update(RoundBlock)
         .where(col(RoundBlock.round_id) == round_id, col(RoundBlock.number) == number)
         .values(found=found, catalogue_version=catalogue_version)
     )
-    # The round's row is the lock that makes one of two blocks which end together the last.
-    session.exec(select(MatchingRound.id).where(MatchingRound.id == round_id).with_for_update()).one()
     open_blocks = select(func.count()).where(
         col(RoundBlock.round_id) == round_id, col(RoundBlock.found).is_(None)
     )
-    return session.exec(open_blocks).one() == 0
+    if session.exec(open_blocks).one() == 0:
+        work.enqueue(session, Work.ROUND_ASSEMBLY, round_id)
 
 
 def propose(session: Session, round_id: str, suggestions: Sequence[Suggestion]) -> None:

@@ -143,6 +143,11 @@ class SuggestionPublic(Shape):
     updated_at: datetime
 
 
+def key_of(kind: SuggestionKind, city_ids: Sequence[str]) -> str:
+    """Name a set of cities: in order for a study visit, host first; else sorted."""
+    return ":".join(city_ids if kind is SuggestionKind.STUDY_VISIT else sorted(city_ids))
+
+
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """What the engine found for one set of cities, ready to be kept."""
@@ -160,8 +165,7 @@ class Proposal:
     @property
     def pair_key(self) -> str:
         """Name the set of cities: in order for a study visit, host first; else sorted."""
-        ids = [city.city_id for city in self.cities]
-        return ":".join(ids if self.kind is SuggestionKind.STUDY_VISIT else sorted(ids))
+        return key_of(self.kind, [city.city_id for city in self.cities])
 
     def columns(self) -> dict[str, Any]:
         """Lay the proposal out as a suggestion's columns."""

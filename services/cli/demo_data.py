@@ -16,6 +16,9 @@ from typing import Any, Literal
 
 Kind = Literal["city", "practice", "need"]
 
+OURS = "Written for this demonstration"
+"""How the source of every text of ours begins."""
+
 _DEMO = files("twinning") / "data" / "demo"
 
 
@@ -31,6 +34,11 @@ class Entry:
     source: str
     illustration: bool
     """Whether the words, or that they are put down to this city, are ours."""
+
+    @property
+    def quoted(self) -> bool:
+        """Whether the words are somebody else's, so that their source is to stand beside them."""
+        return not self.source.startswith(OURS)
 
     @property
     def body(self) -> dict[str, Any]:

@@ -114,6 +114,10 @@ class Corpus:
         """The facts of a city; ``KeyError`` for one that is not known."""
         return self._cities[key]
 
+    def knows(self, key: Hashable) -> bool:
+        """Whether a city is registered here."""
+        return key in self._cities
+
     @property
     def cities(self) -> list[Hashable]:
         """The keys of all cities, in the order of their text."""

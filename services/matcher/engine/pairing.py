@@ -13,10 +13,19 @@ from services.matcher.engine.index import Match
 from services.matcher.engine.store import NEED, PRACTICE
 from twinning.terms import Band, SuggestionKind
 
-SCORE_SCALE = 100.0
+SCORE_SCALE = 60.0
 """Points for a T3 score of 1."""
 
 HIGHEST_SCORE = 100.0
+
+
+Needs = frozenset[str] | None
+"""The needs that a round looks at; None for all."""
+
+
+def _some(needs: list[Hashable], only: Needs) -> list[Hashable]:
+    """Those of the needs that a round looks at."""
+    return needs if only is None else [need for need in needs if need in only]
 
 
 def public_score(score: float) -> float:
@@ -60,18 +69,24 @@ def _ordered(matches: Iterable[Match]) -> tuple[Match, ...]:
 
 
 def _lessons(
-    corpus: Corpus, learner: Hashable, min_band: str | None, *, cross_region: bool
+    corpus: Corpus, learner: Hashable, min_band: str | None, only: Needs, *, cross_region: bool
 ) -> dict[Hashable, list[Match]]:
     """What a city could learn, by the city it would learn from."""
     found: dict[Hashable, list[Match]] = {}
-    for need in corpus.listings(learner, NEED):
+    for need in _some(corpus.listings(learner, NEED), only):
         for match in corpus.matches(need, min_band, cross_region, None):
             found.setdefault(corpus.city_of(match.practice), []).append(match)
     return found
 
 
 def _teachings(
-    corpus: Corpus, host: Hashable, learners: Iterable[Hashable], min_band: str | None, *, cross_region: bool
+    corpus: Corpus,
+    host: Hashable,
+    learners: Iterable[Hashable],
+    min_band: str | None,
+    only: Needs,
+    *,
+    cross_region: bool,
 ) -> dict[Hashable, list[Match]]:
     """What a city could teach to some others, by learner; only needs that its practices touch are ranked."""
     wanted = set(learners)
@@ -82,7 +97,7 @@ def _teachings(
         if corpus.city_of(need) in wanted
     }
     found: dict[Hashable, list[Match]] = {}
-    for need in sorted(touched, key=str):
+    for need in _some(sorted(touched, key=str), only):
         for match in corpus.matches(need, min_band, cross_region, None):
             if corpus.city_of(match.practice) == host:
                 found.setdefault(corpus.city_of(need), []).append(match)
@@ -95,13 +110,14 @@ def study_visits_for(
     per_city: int | None = 3,
     min_band: str | None = "possible",
     cross_region: bool = True,
+    only: Needs = None,
 ) -> list[Pair]:
     """The best hosts for a city that wants to learn, best first.
 
     The score is that of the best match and the band the best among the grounds: asking for a higher band
     leaves just the pairs that bear it.
     """
-    lessons = _lessons(corpus, learner_city, min_band, cross_region=cross_region)
+    lessons = _lessons(corpus, learner_city, min_band, only, cross_region=cross_region)
     visits = (study_visit(host, learner_city, matches) for host, matches in lessons.items())
     return best_pairs(visits, per_city)
 
@@ -121,10 +137,11 @@ def twinnings_for(
     per_city: int | None = 3,
     min_band: str | None = "possible",
     cross_region: bool = True,
+    only: Needs = None,
 ) -> list[Pair]:
     """The best partners for a city among those with which each side answers a need of the other."""
-    lessons = _lessons(corpus, city, min_band, cross_region=cross_region)
-    teachings = _teachings(corpus, city, lessons, min_band, cross_region=cross_region)
+    lessons = _lessons(corpus, city, min_band, only, cross_region=cross_region)
+    teachings = _teachings(corpus, city, lessons, min_band, only, cross_region=cross_region)
     pairs = [_twinning(corpus, {city: lessons[other], other: taught}) for other, taught in teachings.items()]
     return best_pairs(pairs, per_city)
 
@@ -157,10 +174,11 @@ def propose(  # noqa: PLR0917 the words of a round
     per_city: int | None = 3,
     min_band: str | None = "possible",
     cross_region: bool = True,
+    only: Needs = None,
 ) -> list[Pair]:
-    """Each learner's best pairs, every pair once, best first."""
+    """Each learner's best pairs, every pair once, best first; by some needs `only` where given."""
     found: dict[tuple[Hashable, Hashable], Pair] = {}
     for learner in sorted(set(learners), key=str):
-        for pair in _PAIRS_FOR[kind](corpus, learner, per_city, min_band, cross_region):
+        for pair in _PAIRS_FOR[kind](corpus, learner, per_city, min_band, cross_region, only):
             found.setdefault(pair.cities, pair)
     return best_pairs(found.values())

@@ -18,7 +18,7 @@ from twinning.terms import Band
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a city wrote in a listing, the ids of its themes, and the labels that are matched and not quoted."""
+    """What a city wrote in a listing, the ids of its themes, and labels that match but are not quoted."""
 
     title: str
     body: str
