@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from typing import Annotated, Any
 
 from pydantic import Field as ShapeField
-from pydantic import Strict, computed_field
+from pydantic import Strict, computed_field, field_validator
 from sqlalchemy import Index, or_, text, update
 from sqlmodel import Field, Session, SQLModel, col, select
 
@@ -31,8 +31,9 @@ from twinning.fields import (
     Text,
     Themes,
 )
+from twinning.keys import Caller
 from twinning.reference import THEMES
-from twinning.terms import ListingKind, ListingState, SuggestionKind, Work
+from twinning.terms import ListingKind, ListingState, Region, SuggestionKind, Work
 
 LIFE_OF_A_NEED = timedelta(days=365)
 
@@ -101,6 +102,14 @@ class ListingFields(Shape):
     target_groups: Lines = []
     languages: Languages = []
     state: ListingState = ListingState.PUBLISHED
+
+    @field_validator("state")
+    @classmethod
+    def _is_theirs_to_set(cls, state: ListingState) -> ListingState:
+        """Refuse the one state that the calendar alone gives."""
+        if state is ListingState.EXPIRED:
+            raise ValueError("expired is not set by hand; a need expires on its expires_on")
+        return state
 
 
 class PracticeCreate(ListingFields):
@@ -199,9 +208,14 @@ _PUBLIC: dict[str, type[PracticePublic | NeedPublic]] = {
 _TEXTS = ("title", "description", "challenge", "outcomes", "lessons", "transfer_conditions")
 
 
+def kind_of(wanted: ListingCreate) -> ListingKind:
+    """Tell which kind is to be registered."""
+    return ListingKind.PRACTICE if isinstance(wanted, PracticeCreate) else ListingKind.NEED
+
+
 def register(session: Session, city: City, wanted: ListingCreate) -> Listing:
     """Register a listing of a city and ask for its matching; raises `Conflict` for a taken reference."""
-    kind = ListingKind.PRACTICE if isinstance(wanted, PracticeCreate) else ListingKind.NEED
+    kind = kind_of(wanted)
     _keep_reference_free(session, city.id, kind, wanted.external_ref)
     listing = Listing(kind=kind, city_id=city.id, **_columns(wanted.model_dump(mode="json")))
     if kind is ListingKind.NEED and listing.expires_on is None:
@@ -213,7 +227,8 @@ def register(session: Session, city: City, wanted: ListingCreate) -> Listing:
 
 def change(session: Session, listing: Listing, wanted: ListingUpdate) -> frozenset[str]:
     """Change the fields that were sent; gives the names of those that are really different now."""
-    columns = _columns(wanted.model_dump(mode="json", exclude_unset=True))
+    sent = wanted.model_dump(mode="json", include=wanted.model_fields_set)
+    columns = _columns(sent)
     if columns.get("external_ref") not in {None, listing.external_ref}:
         _keep_reference_free(session, listing.city_id, ListingKind(listing.kind), columns["external_ref"])
     changed = frozenset(name for name, value in columns.items() if getattr(listing, name) != value)
@@ -230,9 +245,9 @@ def withdraw(session: Session, listing: Listing) -> None:
     _touch(session, listing)
 
 
-def get(session: Session, kind: ListingKind, listing_id: str) -> Listing:
-    """Find a listing that is not withdrawn; raises `NotFound`."""
-    listing = session.get(Listing, listing_id)
+def get(session: Session, kind: ListingKind, listing_id: str, *, hold: bool = False) -> Listing:
+    """Find a listing that is not withdrawn, held until the commit when it is to be changed; raises `NotFound`."""
+    listing = session.get(Listing, listing_id, with_for_update=hold)
     if listing is None or listing.kind != kind or listing.state == ListingState.WITHDRAWN:
         raise NotFound(f"There is no such {kind}.")
     return listing
@@ -242,6 +257,42 @@ def of_city(session: Session, city_id: str) -> Sequence[Listing]:
     """Give a city's listings that are not withdrawn."""
     mine = select(Listing).where(Listing.city_id == city_id, Listing.state != ListingState.WITHDRAWN)
     return session.exec(mine.order_by(col(Listing.id))).all()
+
+
+def listed(
+    session: Session,
+    kind: ListingKind,
+    caller: Caller,
+    most: int,
+    after: str | None = None,
+    *,
+    city_id: str | None = None,
+    country: str | None = None,
+    region: Region | None = None,
+    theme: str | None = None,
+    state: ListingState | None = None,
+    text: str | None = None,
+    external_ref: str | None = None,
+    unmet: bool | None = None,
+) -> Sequence[Listing]:
+    """Give the listings that a caller may see, in the order of their ids; `text` is looked for in title and texts."""
+    query = select(Listing).join(City, col(City.id) == Listing.city_id).where(Listing.kind == kind)
+    query = query.where(Listing.state != ListingState.WITHDRAWN)
+    if not caller.is_staff:
+        mine = or_(col(City.id) == caller.city_id, col(City.country).in_(caller.countries))
+        query = query.where(or_(col(Listing.state) == ListingState.PUBLISHED, mine))
+    equal = {Listing.city_id: city_id, City.country: country, City.region: region, Listing.state: state}
+    for column, value in (equal | {Listing.external_ref: external_ref, Listing.unmet: unmet}).items():
+        if value is not None:
+            query = query.where(column == value)
+    if theme is not None:
+        query = query.where(holds(session, Listing.themes, theme))
+    if text is not None:
+        found = (col(getattr(Listing, name)).icontains(text, autoescape=True) for name in _TEXTS)
+        query = query.where(or_(*found))
+    if after is not None:
+        query = query.where(col(Listing.id) > after)
+    return session.exec(query.order_by(col(Listing.id)).limit(most)).all()
 
 
 def by_reference(session: Session, city_id: str, kind: ListingKind, reference: str) -> Listing | None:

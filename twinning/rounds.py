@@ -152,9 +152,28 @@ def ask(session: Session, wanted: RoundRequest, asked_by: str) -> MatchingRound:
     return row
 
 
-def get(session: Session, round_id: str) -> MatchingRound:
-    """Find a round; raises `NotFound`."""
-    row = session.get(MatchingRound, round_id)
+def listed(
+    session: Session,
+    asked_by: str | None,
+    most: int,
+    after: str | None = None,
+    *,
+    state: RoundState | None = None,
+) -> Sequence[MatchingRound]:
+    """Give the rounds that a key asked for (None: all), in the order of their ids."""
+    query = select(MatchingRound)
+    if asked_by is not None:
+        query = query.where(MatchingRound.asked_by == asked_by)
+    if state is not None:
+        query = query.where(MatchingRound.state == state)
+    if after is not None:
+        query = query.where(col(MatchingRound.id) > after)
+    return session.exec(query.order_by(col(MatchingRound.id)).limit(most)).all()
+
+
+def get(session: Session, round_id: str, *, hold: bool = False) -> MatchingRound:
+    """Find a round, held until the commit when it is to be changed; raises `NotFound`."""
+    row = session.get(MatchingRound, round_id, with_for_update=hold)
     if row is None:
         raise NotFound("There is no such matching round.")
     return row
@@ -250,6 +269,25 @@ def suggestions_of(session: Session, round_id: str) -> Sequence[Suggestion]:
         .order_by(col(RoundSuggestion.place))
     )
     return session.exec(query).all()
+
+
+def proposed_ids(round_id: str) -> Any:
+    """Ask for the ids of what a round proposes, as a part of another question."""
+    return select(RoundSuggestion.suggestion_id).where(RoundSuggestion.round_id == round_id)
+
+
+def proposed(
+    session: Session, round_id: str, most: int, after: int | None = None
+) -> Sequence[tuple[int, Suggestion]]:
+    """Give a part of what a round proposes, best first, with the places."""
+    query = (
+        select(RoundSuggestion.place, Suggestion)
+        .join(Suggestion, col(RoundSuggestion.suggestion_id) == Suggestion.id)
+        .where(RoundSuggestion.round_id == round_id)
+    )
+    if after is not None:
+        query = query.where(col(RoundSuggestion.place) > after)
+    return session.exec(query.order_by(col(RoundSuggestion.place)).limit(most)).all()
 
 
 def progress(session: Session, round_id: str) -> Progress:

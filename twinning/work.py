@@ -166,6 +166,11 @@ def is_due(session: Session) -> bool:
     return session.scalar(select(col(WorkUnit.id)).where(col(WorkUnit.due_at) <= now()).limit(1)) is not None
 
 
+def oldest_due(session: Session) -> datetime | None:
+    """Give when the longest-waiting due unit became due."""
+    return session.scalar(select(func.min(WorkUnit.due_at)).where(col(WorkUnit.due_at) <= now()))
+
+
 def waiting(session: Session, kind: Work | None = None) -> int:
     """Count the units not yet done, those set aside left out."""
     query = select(func.count()).select_from(WorkUnit).where(col(WorkUnit.due_at).is_not(None))
