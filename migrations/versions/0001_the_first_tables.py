@@ -389,8 +389,16 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("attempt")
     with op.batch_alter_table("delivery", schema=None) as batch_op:
-        batch_op.drop_index("ix_delivery_waiting")
-        batch_op.drop_index("ix_delivery_leased")
+        batch_op.drop_index(
+            "ix_delivery_waiting",
+            sqlite_where=sa.text("state = 'pending' AND leased_by IS NULL"),
+            postgresql_where=sa.text("state = 'pending' AND leased_by IS NULL"),
+        )
+        batch_op.drop_index(
+            "ix_delivery_leased",
+            sqlite_where=sa.text("state = 'pending' AND leased_by IS NOT NULL"),
+            postgresql_where=sa.text("state = 'pending' AND leased_by IS NOT NULL"),
+        )
         batch_op.drop_index("ix_delivery_endpoint_id_state")
         batch_op.drop_index(
             "ix_delivery_due",

@@ -12,6 +12,7 @@ from services.dispatcher.tasks import register
 from twinning.database import Database
 from twinning.settings import Settings
 from twinning.terms import Bell
+from twinning.workers import Heart
 
 # From SIGTERM to the end of the process no supervisor should have to wait for longer.
 STOP_S = 3.0
@@ -35,6 +36,8 @@ def run(settings: Settings) -> int:
         courier.halt(STOP_S)
 
     signals.worker_shutting_down.connect(halt, weak=False)
+    heart = Heart(database, name, "dispatcher")
+    heart.start()
     courier.start()
     try:
         worker = app.Worker(
@@ -50,4 +53,5 @@ def run(settings: Settings) -> int:
         return int(worker.exitcode or 0)
     finally:
         courier.stop(STOP_S)
+        heart.stop()
         database.close()

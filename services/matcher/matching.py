@@ -42,6 +42,7 @@ class Matcher:
         self._database = database
         self._settings = settings
         self._refresh_every = timedelta(seconds=settings.refresh_interval_s)
+        self._planned = False
         self._keeper = Keeper()
         self._busy = threading.Lock()
         self._stopping = threading.Event()
@@ -66,9 +67,12 @@ class Matcher:
         return done
 
     def plan_refresh(self) -> None:
-        """See to it that a refresh stands in the queue for its time."""
+        """See to it, once, that a refresh stands in the queue for its time."""
+        if self._planned:
+            return
         with self._database.transaction() as session:
             work.plan(session, Work.REFRESH, REFRESH_ALL, now() + self._refresh_every)
+        self._planned = True
 
     def claim(self) -> list[Claim]:
         """Take what is quick together, or else one thing that is slow."""

@@ -7,17 +7,16 @@ The bell makes it fast; the look makes it sure. With the broker away only the lo
 import os
 import socket
 import threading
-import time
 
 import structlog
 from celery import signals
 
 from services.broker import TASKS, Doorbell, make_app
 from services.matcher.matching import Matcher
-from twinning import workers
 from twinning.database import Database
 from twinning.settings import Settings
 from twinning.terms import Bell
+from twinning.workers import Heart
 
 log = structlog.get_logger(__name__)
 
@@ -25,46 +24,36 @@ SERVICE = "matcher"
 
 
 class Watch:
-    """A thread that says that the worker lives, and does what is due when no bell has rung for it."""
+    """A thread that does what is due when no bell has rung for it."""
 
-    def __init__(self, database: Database, matcher: Matcher, scan_interval_s: float) -> None:
-        self._database = database
+    def __init__(self, matcher: Matcher, scan_interval_s: float) -> None:
         self._matcher = matcher
         self._scan_interval_s = scan_interval_s
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
     def start(self) -> None:
-        """Begin; the first look comes at once."""
-        self._thread.start()
+        """Begin with a look at once; without an interval there is no look at all."""
+        if self._scan_interval_s:
+            self._thread.start()
 
     def stop(self) -> None:
-        """End, and say that the worker leaves."""
+        """End, when what is under way is done."""
         self._matcher.stop()
         self._stopped.set()
-        self._thread.join(timeout=3)
-        with self._database.transaction() as session:
-            workers.leave(session, self._matcher.name)
+        if self._thread.is_alive():
+            self._thread.join(timeout=3)
 
     def _run(self) -> None:
-        beat_at = float("-inf")
         while True:
             try:
-                if time.monotonic() - beat_at >= workers.EVERY_S:
-                    self._beat()
-                    beat_at = time.monotonic()
-                if self._scan_interval_s:
-                    self._matcher.take()
+                self._matcher.plan_refresh()
+                self._matcher.take()
             except Exception:
                 # Whatever it was, the next look may go well; this thread is what makes the work sure.
                 log.exception("a look at what is due failed")
-            if self._stopped.wait(self._scan_interval_s or workers.EVERY_S):
+            if self._stopped.wait(self._scan_interval_s):
                 return
-
-    def _beat(self) -> None:
-        with self._database.transaction() as session:
-            workers.beat(session, self._matcher.name, SERVICE)
-        self._matcher.plan_refresh()
 
 
 def run(settings: Settings) -> None:
@@ -74,7 +63,9 @@ def run(settings: Settings) -> None:
     database = Database(settings.database, doorbell.ring)
     name = f"{SERVICE}-{socket.gethostname()}-{os.getpid()}"[:80]
     matcher = Matcher(database, settings, name)
-    watch = Watch(database, matcher, settings.scan_interval_s)
+    watch = Watch(matcher, settings.scan_interval_s)
+    heart = Heart(database, name, SERVICE)
+    heart.start()
     app.task(matcher.take, name=TASKS[Bell.MATCH], ignore_result=True, acks_late=True)
     signals.worker_init.connect(lambda **_: watch.start(), weak=False)
     signals.worker_shutting_down.connect(lambda **_: matcher.stop(), weak=False)
@@ -94,5 +85,6 @@ def run(settings: Settings) -> None:
         ]
     )
     watch.stop()
+    heart.stop()
     doorbell.close()
     database.close()
