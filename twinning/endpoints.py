@@ -257,6 +257,15 @@ def attempts_of(session: Session, delivery_id: str) -> Sequence[Attempt]:
     return session.exec(query.order_by(col(Attempt.number))).all()
 
 
+def attempts_by_delivery(session: Session, delivery_ids: Sequence[str]) -> dict[str, list[Attempt]]:
+    """Give the attempts at each of these deliveries, first to last."""
+    query = select(Attempt).where(col(Attempt.delivery_id).in_(delivery_ids))
+    found: dict[str, list[Attempt]] = {}
+    for attempt in session.exec(query.order_by(col(Attempt.delivery_id), col(Attempt.number))):
+        found.setdefault(attempt.delivery_id, []).append(attempt)
+    return found
+
+
 def oldest_due(session: Session) -> datetime | None:
     """Give when the longest-waiting due delivery became due."""
     query = select(func.min(Delivery.due_at)).where(

@@ -246,7 +246,7 @@ def withdraw(session: Session, listing: Listing) -> None:
 
 
 def get(session: Session, kind: ListingKind, listing_id: str, *, hold: bool = False) -> Listing:
-    """Find a listing that is not withdrawn, held until the commit when it is to be changed; raises `NotFound`."""
+    """Find a listing that is not withdrawn, held until the commit when asked; raises `NotFound`."""
     listing = session.get(Listing, listing_id, with_for_update=hold)
     if listing is None or listing.kind != kind or listing.state == ListingState.WITHDRAWN:
         raise NotFound(f"There is no such {kind}.")
@@ -275,7 +275,7 @@ def listed(
     external_ref: str | None = None,
     unmet: bool | None = None,
 ) -> Sequence[Listing]:
-    """Give the listings that a caller may see, in the order of their ids; `text` is looked for in title and texts."""
+    """Give the listings that a caller may see, by id; `text` is looked for in title and texts."""
     query = select(Listing).join(City, col(City.id) == Listing.city_id).where(Listing.kind == kind)
     query = query.where(Listing.state != ListingState.WITHDRAWN)
     if not caller.is_staff:

@@ -12,7 +12,18 @@ from starlette.responses import Response
 from services import broker
 from services.api import logs, openapi, problems
 from services.api.envelope import Envelope
-from services.api.routes import cities, health, keys, listings
+from services.api.routes import (
+    cities,
+    endpoints,
+    events,
+    health,
+    keys,
+    listings,
+    previews,
+    reference,
+    rounds,
+    suggestions,
+)
 from services.api.transactions import House, KeyedRoute
 from twinning.database import Database
 from twinning.settings import Settings
@@ -44,7 +55,9 @@ def make_app(settings: Settings, *, ring: Callable[[Bell], None] | None = None) 
     problems.install(app)
     app.include_router(health.router)
     front = APIRouter(prefix=PREFIX, route_class=KeyedRoute)
-    for router in (cities.router, *listings.routers, keys.router):
+    for part in (reference, cities, keys, previews, rounds, suggestions, endpoints, events):
+        front.include_router(part.router)
+    for router in listings.routers:
         front.include_router(router)
     app.include_router(front)
     openapi.install(app)

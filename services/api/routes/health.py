@@ -11,14 +11,15 @@ from services import broker
 from services.api.problems import PROBLEMS
 from services.api.transactions import House, house_of
 from twinning import endpoints, work
+from twinning import workers as workers_
 from twinning.database import now
 from twinning.errors import NotFound
 from twinning.fields import Shape
 
 router = APIRouter(tags=["health"])
 
-# Work that has waited for so long, with the scan ringing each second, tells that nobody takes it.
-NOBODY_WORKS_AFTER_S = 30.0
+# Both kinds of worker must live for the house to be whole.
+SERVICES = frozenset({"matcher", "dispatcher"})
 
 
 class Health(Shape):
@@ -77,6 +78,7 @@ def _readiness(house: House) -> Readiness:
         with house.database.reading() as session:
             undelivered = _age(endpoints.oldest_due(session))
             waiting = _age(work.oldest_due(session))
+            living = workers_.living(session)
     except SQLAlchemyError:
         return Readiness(
             status="unavailable",
@@ -86,7 +88,7 @@ def _readiness(house: House) -> Readiness:
             oldest_undelivered_event_age_s=None,
             oldest_waiting_work_age_s=None,
         )
-    workers: Literal["ok", "away"] = "away" if max(undelivered, waiting) > NOBODY_WORKS_AFTER_S else "ok"
+    workers: Literal["ok", "away"] = "ok" if living.keys() >= SERVICES else "away"
     return Readiness(
         status="ok" if rings == workers == "ok" else "degraded",
         database="ok",
