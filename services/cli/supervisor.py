@@ -231,8 +231,8 @@ class Supervisor:
     def _keep_guardian(self) -> None:
         """Start another guardian when somebody has killed the first."""
         if self._guardian is not None and self._guardian.poll() is not None:
-            say("the guardian ended; starting another")
             self._guardian = self._start_guardian()
+            say("the guardian ended; another watches")
 
     def _tell_guardian(self, line: str) -> None:
         """Tell the guardian of a child that began (+) or ended (-)."""
