@@ -18,7 +18,9 @@ ENTRY = st.tuples(st.integers(0, 14), st.sampled_from(["need", "practice"]), st.
 STEPS = st.lists(st.one_of(ENTRY, st.integers(0, 14)), max_size=50)
 
 
-def reference(entries: list[Entry], need: dict[str, int], allowed: set[int]) -> dict[object, tuple[float, float]]:
+def reference(
+    entries: list[Entry], need: dict[str, int], allowed: set[int]
+) -> dict[object, tuple[float, float]]:
     """T1 and T3 by practice, straight from the definitions."""
     texts = len(entries)
     frequency = Counter(term for _, _, _, counts in entries for term in counts)
