@@ -66,9 +66,9 @@ _SHARES = (_Share(0.01, 0.63, 0.04), _Share(0.03, 0.49, 0.12), _Share(0.10, 0.63
 PRIOR = Edges(strong=0.18, possible=0.13, weak=0.09)
 """The 99th, 97th and 90th percentile of T1 between texts that do not answer each other, in small catalogues.
 
-Measured on catalogues of 10 to 240 texts drawn from three public collections, mean of all: they differ by less
-than 0.02 between collections and sizes, and about 3, 2 and 1 of 4 pairs above them are true answers where
-half of the needs have one among ten texts (``benchmarks/quality.py --prior`` prints the table).
+Measured on catalogues of 10 to 240 texts drawn from three public collections, mean of all: they differ by
+less than 0.02 between collections and sizes. In catalogues of 20 texts about 3, 2 and 1 of 4 pairs above
+these edges are true answers. ``benchmarks/quality.py --prior`` prints the table.
 """
 
 LOWEST = 0.02
