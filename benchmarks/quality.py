@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prints how well the engine finds what people judged relevant, on public collections that one has at hand.
 
-``python benchmarks/quality.py --data DIR`` takes each folder of DIR with ``docs.jsonl``, ``queries.jsonl`` and
-``qrels.txt`` as a collection, runs `twinning search`'s engine over it, and prints nDCG@10, Recall@100 and MRR.
-Where bm25s can be imported it runs beside as a peer. A folder named in ``--without-titles`` leaves titles out.
-``--prior`` prints instead the table that the prior of the bands was read from.
+``python benchmarks/quality.py --data DIR`` takes each folder of DIR with ``docs.jsonl``, ``queries.jsonl``
+and ``qrels.txt`` as a collection, runs the engine over it as `twinning search` does, and prints nDCG@10,
+Recall@100 and MRR. Where bm25s can be imported it runs beside as a peer. A folder named in
+``--without-titles`` leaves titles out. ``--prior`` prints instead the table that the prior of the bands was
+read from.
 
 The measures follow trec_eval: gain is the grade, equal scores are ordered by id, last first, and a query
 that finds nothing counts 0. The collections are not ours to ship.

@@ -37,20 +37,8 @@ PRACTICE = {
     "themes": ["sdg-4"],
 }
 BACK = [
-    {
-        **NEED,
-        "ref": "n2",
-        "city_ref": "cork",
-        "title": "Computers",
-        "description": "Classes for older people.",
-    },
-    {
-        **PRACTICE,
-        "ref": "p2",
-        "city_ref": "suwon",
-        "title": "Seniors",
-        "description": "Computers for older people.",
-    },
+    NEED | {"ref": "n2", "city_ref": "cork", "title": "Computers", "description": "Older people ask."},
+    PRACTICE | {"ref": "p2", "city_ref": "suwon", "title": "Seniors", "description": "Older people's."},
 ]
 ROWS = [*CITIES, NEED, PRACTICE, *BACK]
 
@@ -76,10 +64,8 @@ def test_study_visits_come_as_suggestions(tmp_path: Path) -> None:
     found = [json.loads(line) for line in result.stdout.splitlines()]
     assert result.exit_code == 0
     visit = next(each for each in found if each["cities"][0]["city_id"] == "cork")
-    assert [(city["city_id"], city["role"]) for city in visit["cities"]] == [
-        ("cork", "host"),
-        ("suwon", "visitor"),
-    ]
+    roles = [(city["city_id"], city["role"]) for city in visit["cities"]]
+    assert roles == [("cork", "host"), ("suwon", "visitor")]
     (reason,) = visit["reasons"]
     assert (reason["need_id"], reason["practice_id"], reason["themes"]) == ("n1", "p1", ["sdg-4"])
     assert reason["need_quote"] == "We want family literacy in our libraries."

@@ -92,6 +92,5 @@ def test_a_score_over_100_is_cut_and_still_adds_up() -> None:
 
     assert match.score > 1.0
     assert reason.score == 100.0
-    assert math.fsum(term.contribution for term in reason.terms) + reason.other == pytest.approx(
-        100.0, abs=1e-9
-    )
+    told = math.fsum(term.contribution for term in reason.terms)
+    assert told + reason.other == pytest.approx(100.0, abs=1e-9)
