@@ -5,11 +5,13 @@ import math
 import random
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.matcher.engine.index import Match, MatchIndex
+from services.matcher.engine.nearness import NeedLengths
 from services.matcher.engine.store import Entry
 
 WORDS = [f"w{number}" for number in range(12)]
@@ -256,3 +258,53 @@ def test_a_key_that_is_not_stored_is_a_key_error() -> None:
         MatchIndex().drop("x")
     with pytest.raises(KeyError):
         MatchIndex().rank("x")
+
+
+def test_the_three_best_lend_their_words_and_no_fourth() -> None:
+    """A fourth match's own word does not widen the need."""
+    entries: list[Entry] = [
+        (f"p{number}", "practice", 0, {"a": 9 - number, f"own{number}": 1}) for number in range(4)
+    ]
+    index = MatchIndex([*entries, ("n", "need", 1, {"a": 1})])
+
+    words = {term for key, *_ in entries for term, _, _ in index.contributions("n", key)}
+
+    assert words == {"a", "own0", "own1", "own2"}
+
+
+@given(st.integers(0, 2**32), st.floats(0.0, 0.6))
+@settings(max_examples=15, deadline=None)
+def test_lengths_follow_single_arrivals_in_a_large_catalogue(seed: int, threshold: float) -> None:
+    """Where an arrival moves a few lists only, the filter still misses no need, and stays close to exact."""
+    chance = random.Random(seed)
+
+    def counts() -> dict[str, int]:
+        return {f"t{int(chance.paretovariate(0.5)) % 2000}": chance.randint(1, 3) for _ in range(8)}
+
+    index = MatchIndex((f"n{number}", "need", 0, counts()) for number in range(400))
+    index.put("p", "practice", 1, counts())
+    index.needs_near("p")
+    for number in range(30):
+        index.put(f"x{number}", chance.choice(["need", "practice"]), 0, counts())
+        index.drop(f"n{number}")
+        near = index.needs_near("p", None, threshold)
+    firsts = {need: index.match(need, "p").first for need in index.keys("need")}
+
+    assert near == {need: first for need, first in firsts.items() if first > 0 and first >= threshold}
+    fresh = NeedLengths()
+    shelf = index._shelves["need"]
+    fresh.reach(len(index._stems), shelf.size)
+    fresh.moved(np.arange(len(index._stems)))
+    fresh.settle(shelf, index._frequency)
+    for kept, anew in zip(index._lengths._sums, fresh._sums, strict=True):
+        assert kept[shelf.live()] == pytest.approx(anew[shelf.live()], rel=1e-9)
+
+
+def test_rounding_that_added_up_misses_no_need() -> None:
+    """A length that is a difference of nearly equal sums is not trusted, so its error hides nobody."""
+    entries: list[Entry] = [(number, "need", 0, {"all": 1}) for number in range(3000)]
+    index = MatchIndex([*entries, ("p", "practice", 1, {"all": 1})])
+    index.needs_near("p")
+    index._lengths._sums[2] += 1e-6
+
+    assert len(index.needs_near("p", None, 0.9)) == 3000
