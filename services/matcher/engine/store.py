@@ -5,6 +5,7 @@ An update costs what its one text costs. Whatever came and went before, all that
 what a store built anew from the present texts would keep.
 """
 
+from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping
 from itertools import islice
 
@@ -25,11 +26,18 @@ NEED, PRACTICE = ListingKind.NEED, ListingKind.PRACTICE
 _UNITS = float(1 << 36)
 
 
+def _numbering() -> defaultdict[str, int]:
+    """A table that gives each new term the next number when it is first asked for it."""
+    numbers: defaultdict[str, int] = defaultdict()
+    numbers.default_factory = numbers.__len__
+    return numbers
+
+
 class Texts:
     """Needs and practices by key, each with its city and its term counts."""
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
-        self._numbers: dict[str, int] = {}
+        self._numbers: defaultdict[str, int] = _numbering()
         self._stems: list[str] = []
         self._frequency: Numbers = np.zeros(0, np.int64)
         self._cities: dict[City, int] = {}
@@ -86,16 +94,12 @@ class Texts:
         """Number the terms of new texts and hand them to the shelf of their kind."""
         rows = [sorted(counts.items()) for _, _, _, counts in entries]
         sizes = np.array([len(row) for row in rows], np.int64)
-        numbers, stems = self._numbers, self._stems
-        terms = np.fromiter(
-            (numbers.setdefault(stem, len(numbers)) for row in rows for stem, _ in row),
-            np.int32,
-            int(sizes.sum()),
-        )
-        stems.extend([*islice(reversed(numbers), len(numbers) - len(stems))][::-1])
-        counted = np.fromiter(
-            (min(times, HIGHEST_COUNT) for row in rows for _, times in row), np.uint16, len(terms)
-        )
+        number = self._numbers.__getitem__
+        terms = np.fromiter((number(stem) for row in rows for stem, _ in row), np.int32, int(sizes.sum()))
+        unnamed = len(self._numbers) - len(self._stems)
+        self._stems.extend([*islice(reversed(self._numbers), unnamed)][::-1])
+        times = np.fromiter((times for row in rows for _, times in row), np.int64, len(terms))
+        counted = np.minimum(times, HIGHEST_COUNT).astype(np.uint16)
         cities = np.array([self.city_number(entry[2]) for entry in entries], np.int32)
         self._store(kind, [entry[0] for entry in entries], cities, (sizes, terms, counted))
 
@@ -116,7 +120,7 @@ class Texts:
             self._norms[slots] = weights.lengths(weights.PRACTICE_WEIGHT[counts], sizes)
             self._norm_units += int(np.rint(self._norms[slots] * _UNITS).sum())
         np.add.at(self._frequency, terms, 1)
-        self._lengths.moved(terms)
+        self._lengths.moved(np.unique(terms))
 
     def drop(self, key: Key) -> None:
         """Forget a text; ``KeyError`` when it is not stored."""
@@ -150,7 +154,8 @@ class Texts:
         used = self._frequency[: len(self._stems)] > 0
         renumbered = (np.cumsum(used) - 1).astype(np.int32)
         self._stems = [stem for stem, kept in zip(self._stems, used.tolist(), strict=True) if kept]
-        self._numbers = {stem: number for number, stem in enumerate(self._stems)}
+        self._numbers = _numbering()
+        self._numbers.update(zip(self._stems, range(len(self._stems)), strict=True))
         self._frequency, self._lengths = np.zeros(0, np.int64), NeedLengths()
         self._norm_units, self._emptied = 0, 0
         old, self._shelves = self._shelves, {NEED: Shelf(), PRACTICE: Shelf()}
