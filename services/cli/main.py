@@ -86,7 +86,7 @@ def worker() -> None:
     """Run a matching worker alone: a part of a cluster."""
     from services.matcher.worker import run
 
-    run(_settings())
+    raise typer.Exit(run(_settings()))
 
 
 @app.command()
@@ -94,7 +94,7 @@ def dispatcher() -> None:
     """Run a delivery worker alone: a part of a cluster."""
     from services.dispatcher.worker import run
 
-    run(_settings())
+    raise typer.Exit(run(_settings()))
 
 
 @app.command()

@@ -6,7 +6,7 @@ import socket
 
 from celery import signals
 
-from services.broker import make_app
+from services.broker import make_app, make_worker
 from services.dispatcher.courier import Courier
 from services.dispatcher.tasks import register
 from twinning.database import Database
@@ -40,15 +40,7 @@ def run(settings: Settings) -> int:
     heart.start()
     courier.start()
     try:
-        worker = app.Worker(
-            hostname=name,
-            queues=[Bell.DELIVER.value],
-            pool_cls="solo",
-            without_gossip=True,
-            without_mingle=True,
-            without_heartbeat=True,
-            quiet=True,
-        )
+        worker = make_worker(app, Bell.DELIVER, name)
         worker.start()
         return int(worker.exitcode or 0)
     finally:

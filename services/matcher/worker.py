@@ -11,7 +11,7 @@ import threading
 import structlog
 from celery import signals
 
-from services.broker import TASKS, Doorbell, make_app
+from services.broker import TASKS, Doorbell, make_app, make_worker
 from services.matcher.matching import Matcher
 from twinning.database import Database
 from twinning.settings import Settings
@@ -56,12 +56,12 @@ class Watch:
                 return
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings) -> int:
     """Work until told to stop: the process behind `twinning worker`."""
     app = make_app(settings)
     doorbell = Doorbell(app)
     database = Database(settings.database, doorbell.ring)
-    name = f"{SERVICE}-{socket.gethostname()}-{os.getpid()}"[:80]
+    name = f"{SERVICE}@{socket.gethostname()[:40]}:{os.getpid()}"
     matcher = Matcher(database, settings, name)
     watch = Watch(matcher, settings.scan_interval_s)
     heart = Heart(database, name, SERVICE)
@@ -69,22 +69,12 @@ def run(settings: Settings) -> None:
     app.task(matcher.take, name=TASKS[Bell.MATCH], ignore_result=True, acks_late=True)
     signals.worker_init.connect(lambda **_: watch.start(), weak=False)
     signals.worker_shutting_down.connect(lambda **_: matcher.stop(), weak=False)
-    app.worker_main(
-        [
-            "worker",
-            "--queues",
-            Bell.MATCH,
-            "--pool",
-            "solo",
-            "--hostname",
-            f"{name}@%h",
-            "--without-gossip",
-            "--without-mingle",
-            "--loglevel",
-            "WARNING",
-        ]
-    )
-    watch.stop()
-    heart.stop()
-    doorbell.close()
-    database.close()
+    try:
+        worker = make_worker(app, Bell.MATCH, name)
+        worker.start()
+        return int(worker.exitcode or 0)
+    finally:
+        watch.stop()
+        heart.stop()
+        doorbell.close()
+        database.close()
