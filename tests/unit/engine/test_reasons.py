@@ -84,7 +84,7 @@ def test_terms_and_other_add_up_to_the_score(pairs: list[tuple[Document, Documen
 
 
 def test_a_score_over_100_is_cut_and_still_adds_up() -> None:
-    """A long practice in the need's very words, among short ones, scores 100, and its terms share just that."""
+    """A long practice in the very words of the need, among short ones, scores 100; its terms share that."""
     long = Document("", " ".join(f"word{number}" for number in range(40)))
     corpus = corpus_of((long, long), *[(Document("", "a"), Document("", "river"))] * 20)
     (match,) = corpus.matches("n0", None)
