@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from services.matcher.engine.bands import PRIOR, Edges, draw, edges_of
 from services.matcher.engine.corpus import CityFacts, Corpus
-from services.matcher.engine.pairing import propose, study_visits_for, twinnings_for
+from services.matcher.engine.pairing import propose, public_score, study_visits_for, twinnings_for
 from services.matcher.engine.text import count_terms
 from twinning.terms import Band
 
@@ -184,7 +184,7 @@ def test_a_study_visit_goes_from_the_host_to_the_visitor() -> None:
     found = study_visits_for(twins(), "suwon")
 
     assert [pair.cities for pair in found] == [("espoo", "suwon"), ("cork", "suwon")]
-    assert found[0].score == min(100.0, 100.0 * found[0].matches[0].score)
+    assert found[0].score == public_score(found[0].matches[0].score)
     assert found[0].directions[0].learner == "suwon"
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.matcher.engine.corpus import CityFacts, Corpus
-from services.matcher.engine.pairing import public_score
+from services.matcher.engine.pairing import SCORE_SCALE, public_score
 from services.matcher.engine.reasons import Document, explain
 from services.matcher.engine.text import count_terms
 
@@ -84,13 +84,14 @@ def test_terms_and_other_add_up_to_the_score(pairs: list[tuple[Document, Documen
 
 
 def test_a_score_over_100_is_cut_and_still_adds_up() -> None:
-    """A practice in the need's very words scores 100, and its terms share just that."""
-    corpus = corpus_of((NEED, NEED))
+    """A long practice in the very words of the need, among short ones, scores 100; its terms share that."""
+    long = Document("", " ".join(f"word{number}" for number in range(40)))
+    corpus = corpus_of((long, long), *[(Document("", "a"), Document("", "river"))] * 20)
     (match,) = corpus.matches("n0", None)
 
-    reason = explain(corpus, match, NEED, NEED, limit=3)
+    reason = explain(corpus, match, long, long, limit=3)
 
-    assert match.score > 1.0
+    assert match.score * SCORE_SCALE > 100.0
     assert reason.score == 100.0
     told = math.fsum(term.contribution for term in reason.terms)
     assert told + reason.other == pytest.approx(100.0, abs=1e-9)
