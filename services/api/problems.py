@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from services.api.bodies import escape
+from twinning.addresses import REFUSALS
 from twinning.errors import (
     Conflict,
     Flaw,
@@ -89,7 +90,7 @@ PROBLEMS: Mapping[str, tuple[str, str]] = {
         "Invalid request",
         "Each of `errors` names a wrong field by a JSON Pointer into the body or /query, /path, /header.",
     ),
-    "url-refused": ("Receiver refused", "Webhooks may not go to this URL; the detail says what to do."),
+    **{code: ("Receiver refused", detail) for code, detail in REFUSALS.items()},
     "too-many-requests": ("Too many requests", "Wait as many seconds as Retry-After says."),
     "internal": ("Internal error", "Something went wrong here, and was logged under the request's id."),
     "unready": ("Not ready", "A part that is needed is away for the moment; ask again soon."),
