@@ -15,20 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from twinning.terms import Band, SuggestionKind
+from twinning.terms import Assignment, Band, SuggestionKind
 
 if TYPE_CHECKING:
     from services.cli.listing_files import Listed
     from services.matcher.engine.corpus import Corpus
     from services.matcher.engine.index import Match
     from services.matcher.engine.pairing import Pair
-
-
-class MatchKind(StrEnum):
-    """What `match` can propose."""
-
-    STUDY_VISIT = SuggestionKind.STUDY_VISIT.value
-    TWINNING = SuggestionKind.TWINNING.value
 
 
 class LeastBand(StrEnum):
@@ -101,8 +94,9 @@ def match(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE...", exists=True, dir_okay=False, help="JSON Lines or CSV.")
     ],
-    kind: Annotated[MatchKind, typer.Option(help="What to propose.")],
+    kind: Annotated[SuggestionKind, typer.Option(help="What to propose.")],
     top: Annotated[int, typer.Option(min=1, help="So many for each need (twinnings: for each city).")] = 10,
+    assignment: Annotated[Assignment, typer.Option(help="How partners are handed out.")] = Assignment.TOP,
     min_band: Annotated[LeastBand, typer.Option(help="The lowest band to show.")] = LeastBand.POSSIBLE,
     output: Annotated[MatchFormat, typer.Option("--format", help="How to print.")] = MatchFormat.TABLE,
     timings: Timings = False,
@@ -111,6 +105,12 @@ def match(
     from services.cli.listing_files import BadInput, read_listings
     from services.cli.printing import PAIR_PRINTERS
 
+    if kind is SuggestionKind.SEMINAR:
+        raise typer.BadParameter(
+            "seminar is not offered yet; take study_visit or twinning", param_hint="--kind"
+        )
+    if assignment is Assignment.BALANCED:
+        raise typer.BadParameter("balanced is not offered yet; take top", param_hint="--assignment")
     watch = Stopwatch()
     with watch.stage("read"):
         try:
@@ -121,7 +121,7 @@ def match(
         corpus = _corpus_of(listed)
     with watch.stage("match"):
         least = None if min_band is LeastBand.ALL else min_band.value
-        pairs = (_twinnings if kind is MatchKind.TWINNING else _study_visits)(corpus, top, least)
+        pairs = (_twinnings if kind is SuggestionKind.TWINNING else _study_visits)(corpus, top, least)
     with watch.stage("write"):
         PAIR_PRINTERS[output](corpus, listed, pairs)
     if timings:
