@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PostgreSQL that crashes or is restarted under load: what was acknowledged is there, and everybody comes back."""
+"""PostgreSQL that crashes under load: what was acknowledged is there, and everybody comes back."""
 
 import os
 import random
 import signal
 import subprocess
 import sys
-import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -19,7 +18,7 @@ from tests.faults.checking import assert_as_from_nothing, check, refresh, wait_u
 from tests.faults.house import Part, eventually, house
 from tests.faults.test_nothing_is_lost import SEED
 from tests.faults.writing import Writing, settle_in
-from tests.servers import Server, libpq, postgres_database, postgres_server
+from tests.servers import Server, libpq, postgres_server
 
 pytestmark = [
     pytest.mark.faults,
@@ -50,7 +49,8 @@ def _kill_a_session(server: Server) -> None:
     """Kill -9 one backend: PostgreSQL then ends all others, too, and recovers from its log."""
     with psycopg.connect(libpq(server.url)) as admin:
         row = admin.execute(
-            "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            "SELECT pid FROM pg_stat_activity "
+            "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
         ).fetchone()
     assert row is not None
     os.kill(row[0], signal.SIGKILL)
@@ -62,7 +62,8 @@ class Restart:
     def __init__(self, server: Server, folder: Path, stack: ExitStack) -> None:
         process = Path(f"/proc/{server.pid}")
         self._argv = process.joinpath("cmdline").read_text().split("\0")[:-1]
-        self._user = process.stat().st_uid
+        # PostgreSQL refuses to run as root; who is not root need not become somebody else.
+        self._user = process.stat().st_uid if os.geteuid() == 0 else None
         self._first = server.pid
         self._log = folder / "postgres.log"
         self._again: subprocess.Popen[bytes] | None = None
@@ -90,7 +91,7 @@ class Restart:
                 stderr=output,
                 user=self._user,
                 group=self._user,
-                extra_groups=[],
+                extra_groups=None if self._user is None else [],
             )
         try:
             self._again.wait(0.5)
@@ -111,8 +112,7 @@ def test_nothing_acknowledged_is_missing_after_a_crash_of_the_database(
     """Who is told 503 or nothing asks again; what was told 201 is there, is matched and arrives."""
     rng = random.Random(SEED)
     with ExitStack() as stack:
-        url = stack.enter_context(postgres_database(own_postgres, f"test_{uuid.uuid4().hex}"))
-        one = stack.enter_context(house(short_folder, url))
+        one = stack.enter_context(house(short_folder, own_postgres.url))
         restart = Restart(own_postgres, short_folder, stack)
         strike = restart if fault == "restarted at once" else _kill_a_session
         one.start(one.broker, one.api, *one.workers)
