@@ -2,6 +2,7 @@
 """The delivery worker: a courier, and Celery's ear for the bell, in one process."""
 
 import os
+import signal
 import socket
 
 from celery import signals
@@ -35,6 +36,8 @@ def run(settings: Settings) -> int:
         courier.halt(STOP_S)
 
     signals.worker_shutting_down.connect(halt, weak=False)
+    # Until Celery listens to signals itself, a second or more from now, this does.
+    signal.signal(signal.SIGTERM, _end)
     courier.start()
     try:
         worker = app.Worker(
@@ -51,3 +54,7 @@ def run(settings: Settings) -> int:
     finally:
         courier.stop(STOP_S)
         database.close()
+
+
+def _end(*_: object) -> None:
+    raise SystemExit(0)
