@@ -8,12 +8,14 @@ database and is found again by the scan, so a lost bell costs a second, and noth
 import logging
 import queue
 import threading
+import warnings
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import parse_qs, urlsplit
 
 import redis
 from celery import Celery
+from celery.platforms import SecurityWarning
 from celery.signals import setup_logging
 from kombu.connection import Connection
 from kombu.entity import Exchange, Queue
@@ -95,6 +97,24 @@ def make_app(settings: Settings) -> Celery:
 def _queue(bell: Bell) -> Queue:
     """Give a bell a queue with an exchange of its own; Celery's default would tie both to one."""
     return Queue(bell.value, Exchange(bell.value), routing_key=bell.value)  # type: ignore[no-untyped-call]
+
+
+def make_worker(app: Celery, bell: Bell, name: str) -> Any:
+    """Make the Celery worker that answers one bell, one ring at a time, and says nothing by itself.
+
+    The work is the task's, so the pool is `solo`; the chatter between workers is of no use to us.
+    """
+    # Whoever runs this as root in a container of their own has decided so, and is not told each time.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
+    return app.Worker(
+        hostname=name,
+        queues=[bell.value],
+        pool_cls="solo",
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        quiet=True,
+    )
 
 
 def _schedule(scan_interval_s: float) -> dict[str, dict[str, Any]]:

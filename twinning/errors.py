@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every error the house raises on purpose; the front door alone knows their HTTP status.
 
-    TwinningError
-    ├── Invalid        a field of the request is wrong; names it by JSON Pointer
-    ├── Unauthorised   no key, or one that is not good any more
-    ├── Forbidden      the object may be seen and not changed by this key
-    ├── NotFound       there is no such object, or this key may not see it
-    ├── Conflict       the request is right and the state of things forbids it
-    ├── Stale          the caller changed an older version than the present one
-    ├── Unready        a part that the answer needs is away
-    └── WrongSetting   a setting has a value that cannot work; stops the start
+TwinningError
+├── Invalid        a field of the request is wrong; names it by JSON Pointer
+├── Unauthorised   no key, or one that is not good any more
+├── Forbidden      the object may be seen and not changed by this key
+├── NotFound       there is no such object, or this key may not see it
+├── Conflict       the request is right and the state of things forbids it
+├── Stale          the caller changed an older version than the present one
+├── Unready        a part that the answer needs is away
+└── WrongSetting   a setting has a value that cannot work; stops the start
 """
 
 from collections.abc import Sequence

@@ -87,7 +87,7 @@ def broker_argv(binary: Path, options: Mapping[str, str]) -> tuple[str, ...]:
         "appendonly": "yes",
         "save": "",
         "maxmemory-policy": "noeviction",
-        "loglevel": "notice",
+        "loglevel": "warning",
     }
     pairs: Sequence[tuple[str, str]] = tuple({**fixed, **options}.items())
     return (str(binary), *(word for name, value in pairs for word in (f"--{name}", value)))

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The delivery worker: a courier, and Celery's ear for the bell, in one process."""
+
+import os
+import socket
+
+from celery import signals
+
+from services.broker import make_app, make_worker
+from services.dispatcher.courier import Courier
+from services.dispatcher.tasks import register
+from twinning.database import Database
+from twinning.settings import Settings
+from twinning.terms import Bell
+from twinning.workers import Heart
+
+# From SIGTERM to the end of the process no supervisor should have to wait for longer.
+STOP_S = 3.0
+
+
+def run(settings: Settings) -> int:
+    """Deliver until SIGTERM or SIGINT; gives the exit code of the process.
+
+    The courier starts before the broker is reached and works without it, by its scan. Raises
+    `WrongSetting` when the settings name no broker.
+    """
+    app = make_app(settings)
+    # The task takes microseconds, so there is nothing that a soft shutdown could wait for.
+    app.conf.update(worker_soft_shutdown_timeout=0.0, worker_enable_soft_shutdown_on_idle=False)
+    name = f"dispatcher@{socket.gethostname()[:40]}:{os.getpid()}"
+    database = Database(settings.database, ring=lambda _bell: courier.wake())
+    courier = Courier(database, settings, name)
+    register(app, courier)
+
+    def halt(**_: object) -> None:
+        courier.halt(STOP_S)
+
+    signals.worker_shutting_down.connect(halt, weak=False)
+    heart = Heart(database, name, "dispatcher")
+    heart.start()
+    courier.start()
+    try:
+        worker = make_worker(app, Bell.DELIVER, name)
+        worker.start()
+        return int(worker.exitcode or 0)
+    finally:
+        courier.stop(STOP_S)
+        heart.stop()
+        database.close()

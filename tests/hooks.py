@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Endpoints and events for the tests of delivery, written as the services write them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlmodel import col, select
+
+from services.dispatcher.courier import Courier
+from twinning import endpoints, keys, outbox
+from twinning.database import Database, migrate
+from twinning.endpoints import Attempt, Delivery, WebhookEndpoint
+from twinning.events import EndpointNote, WebhookEndpointPing
+from twinning.keys import ApiKeyCreate
+from twinning.settings import Settings
+from twinning.terms import Role
+
+STOP_S = 5.0
+
+
+def fresh(url: str) -> Database:
+    """Make the tables in an empty database and open it."""
+    migrate(url)
+    return Database(url)
+
+
+def settings_for(url: str, **others: Any) -> Settings:
+    """The settings of a dispatcher that may call this machine, with a short schedule."""
+    wanted: dict[str, Any] = {
+        "database_url": url,
+        "webhook_allow_cidrs": "127.0.0.0/8",
+        "webhook_allow_http": True,
+        "webhook_timeout_s": 5.0,
+        "scan_interval_s": 0.5,
+        "retry_schedule_s": "0 0.5 1 2 4",
+    }
+    return Settings(**{**wanted, **others})
+
+
+def subscribe(database: Database, url: str, **others: Any) -> WebhookEndpoint:
+    """Make an endpoint for everything, owned by a new staff key."""
+    with database.transaction() as session:
+        owner, _ = keys.create(session, ApiKeyCreate(role=Role.STAFF, name="Receiver"))
+        session.flush()
+        row = WebhookEndpoint(
+            owner_id=owner.id,
+            url=url,
+            **{"event_types": ["practice.*"], "secrets": endpoints.new_secrets(), **others},
+        )
+        session.add(row)
+    return row
+
+
+def secret_of(row: WebhookEndpoint) -> str:
+    """An endpoint's newest secret."""
+    return str(row.secrets[0]["secret"])
+
+
+def ping(
+    database: Database, rows: Sequence[WebhookEndpoint], count: int = 1, message: str = "Hello"
+) -> list[str]:
+    """Record `count` events for each endpoint in one transaction; gives their ids."""
+    with database.transaction() as session:
+        return [
+            outbox.record(
+                session,
+                WebhookEndpointPing(
+                    data=EndpointNote(endpoint_id=row.id, url=row.url, message=f"{message} {number}"),
+                    owner=row.owner_id,
+                ),
+            )
+            for number in range(count)
+            for row in rows
+        ]
+
+
+@contextmanager
+def courier(
+    database: Database, settings: Settings, name: str = "courier-1", **others: Any
+) -> Iterator[Courier]:
+    """A courier at work, stopped at the end."""
+    one = Courier(database, settings, name, **others)
+    database.ring = lambda _bell: one.wake()
+    one.start()
+    try:
+        yield one
+    finally:
+        database.ring = lambda _bell: None
+        one.stop(STOP_S)
+
+
+def deliveries(database: Database, row: WebhookEndpoint | None = None) -> Sequence[Delivery]:
+    """The deliveries, of one endpoint or of all, in the order they were made."""
+    query = select(Delivery).order_by(col(Delivery.id))
+    if row is not None:
+        query = query.where(Delivery.endpoint_id == row.id)
+    with database.snapshot() as session:
+        return session.exec(query).all()
+
+
+def attempts(database: Database, delivery_id: str) -> Sequence[Attempt]:
+    """A delivery's log."""
+    with database.snapshot() as session:
+        return endpoints.attempts_of(session, delivery_id)
+
+
+def reload(database: Database, row: WebhookEndpoint) -> WebhookEndpoint:
+    """An endpoint as it is now."""
+    with database.snapshot() as session:
+        return endpoints.get(session, row.id)
+
+
+def eventually(ready: Callable[[], bool], timeout_s: float = 15.0) -> None:
+    """Wait for something in the database, which cannot tell by itself when it changes."""
+    import time
+
+    deadline = time.monotonic() + timeout_s
+    while not ready():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cities: their table, their shapes, how they change; a city's region follows from its country."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from pydantic import Field as ShapeField
+from sqlalchemy import Index, or_, text
+from sqlmodel import Field, Session, SQLModel, col, select
+
+from twinning import catalogue, work
+from twinning.catalogue import Subject
+from twinning.database import Id, Instant, Json, new_id, now
+from twinning.errors import Conflict, NotFound
+from twinning.fields import (
+    Count,
+    CountryCode,
+    Email,
+    Languages,
+    Latitude,
+    Line,
+    Lines,
+    Longitude,
+    Reference,
+    Shape,
+    Text,
+    Website,
+)
+from twinning.reference import region_of
+from twinning.terms import CityState, Region, Work
+
+
+class City(SQLModel, table=True):
+    """A learning city or region in an ASEM partner country."""
+
+    __table_args__ = (
+        Index(
+            "uq_city_external_ref",
+            "external_ref",
+            unique=True,
+            sqlite_where=text("state != 'withdrawn'"),
+            postgresql_where=text("state != 'withdrawn'"),
+        ),
+    )
+
+    id: str = Field(default_factory=new_id, primary_key=True, sa_type=Id)
+    name: str = Field(max_length=300, index=True)
+    external_ref: str | None = Field(default=None, max_length=200)
+    country: str = Field(max_length=2, index=True)
+    region: str = Field(max_length=10)
+    languages: list[str] = Field(default_factory=list, sa_type=Json)
+    latitude: float | None = None
+    longitude: float | None = None
+    population: int | None = None
+    website: str | None = None
+    summary: str | None = None
+    networks: list[str] = Field(default_factory=list, sa_type=Json)
+    existing_partners: list[str] = Field(default_factory=list, sa_type=Json)
+    contact_name: str | None = None
+    contact_email: str | None = None
+    state: str = Field(default=CityState.REGISTERED, max_length=20)
+    version: int = 1
+    created_at: datetime = Field(default_factory=now, sa_type=Instant)
+    updated_at: datetime = Field(default_factory=now, sa_type=Instant)
+
+
+class Contact(Shape):
+    """Whom to write to; shown to staff, the city, its coordinators, and a partner once introduced."""
+
+    name: Line
+    email: Email
+
+
+class CityCreate(Shape):
+    """A city to be registered."""
+
+    name: Line
+    country: CountryCode
+    external_ref: Reference | None = None
+    languages: Languages = []
+    latitude: Latitude | None = None
+    longitude: Longitude | None = None
+    population: Count | None = None
+    website: Website | None = None
+    summary: Text | None = None
+    networks: Lines = []
+    existing_partners: Lines = []
+    contact: Contact | None = None
+
+
+class CityUpdate(CityCreate):
+    """What may be changed of a city; a field left out stays as it is."""
+
+    name: Line = ""
+    country: CountryCode = ""
+
+
+class CityPublic(Shape):
+    """A city as everyone with a key sees it, and as events show it: without its contact."""
+
+    id: str
+    name: str
+    external_ref: str | None
+    country: str
+    region: Region
+    languages: list[str]
+    latitude: float | None
+    longitude: float | None
+    population: int | None
+    website: str | None
+    summary: str | None
+    networks: list[str]
+    existing_partners: list[str]
+    state: CityState
+    created_at: datetime
+    updated_at: datetime
+
+
+class CityOwned(CityPublic):
+    """A city as those see it who look after it: with its contact."""
+
+    contact: Contact | None = ShapeField(default=None)
+
+
+# A change of these alters which cities may be paired, and so is news for the matching workers.
+PAIRING_FIELDS = frozenset({"country", "existing_partners", "name"})
+
+
+def _columns(fields: dict[str, Any]) -> dict[str, Any]:
+    """Lay a shape's fields out as columns."""
+    columns = dict(fields)
+    if "contact" in columns:
+        contact = columns.pop("contact") or {}
+        columns |= {"contact_name": contact.get("name"), "contact_email": contact.get("email")}
+    if "country" in columns:
+        columns["region"] = region_of(columns["country"])
+    return columns
+
+
+def register(session: Session, wanted: CityCreate) -> City:
+    """Register a city; raises `Conflict` when its reference is taken."""
+    _keep_reference_free(session, wanted.external_ref)
+    city = City(**_columns(wanted.model_dump()))
+    session.add(city)
+    catalogue.note(session, Subject.CITY, city.id)
+    return city
+
+
+def change(session: Session, city: City, wanted: CityUpdate) -> frozenset[str]:
+    """Change the fields that were sent; gives the names of those that are really different now."""
+    columns = _columns(wanted.model_dump(exclude_unset=True))
+    if columns.get("external_ref") not in {None, city.external_ref}:
+        _keep_reference_free(session, columns["external_ref"])
+    changed = frozenset(name for name, value in columns.items() if getattr(city, name) != value)
+    for name in changed:
+        setattr(city, name, columns[name])
+    if changed:
+        city.version += 1
+        city.updated_at = now()
+        session.add(city)
+    if changed & PAIRING_FIELDS:
+        _announce(session, city)
+    return changed
+
+
+def withdraw(session: Session, city: City) -> None:
+    """Take a city out and erase its contact."""
+    city.state = CityState.WITHDRAWN
+    city.contact_name = city.contact_email = None
+    city.version += 1
+    city.updated_at = now()
+    session.add(city)
+    _announce(session, city)
+
+
+def get(session: Session, city_id: str, *, hold: bool = False) -> City:
+    """Find a registered city, held until the commit when it is to be changed; raises `NotFound`."""
+    city = session.get(City, city_id, with_for_update=hold)
+    if city is None or city.state == CityState.WITHDRAWN:
+        raise NotFound("There is no such city.")
+    return city
+
+
+def listed(
+    session: Session,
+    most: int,
+    after: str | None = None,
+    *,
+    country: str | None = None,
+    region: Region | None = None,
+    text: str | None = None,
+    external_ref: str | None = None,
+) -> Sequence[City]:
+    """Give registered cities in the order of their ids; `text` is looked for in name and summary."""
+    query = select(City).where(City.state == CityState.REGISTERED)
+    for column, value in ((City.country, country), (City.region, region), (City.external_ref, external_ref)):
+        if value is not None:
+            query = query.where(column == value)
+    if text is not None:
+        found = (col(column).icontains(text, autoescape=True) for column in (City.name, City.summary))
+        query = query.where(or_(*found))
+    if after is not None:
+        query = query.where(col(City.id) > after)
+    return session.exec(query.order_by(col(City.id)).limit(most)).all()
+
+
+def places_of(session: Session, city_ids: Sequence[str]) -> dict[str, str]:
+    """Give the country of each of these cities that is registered, by its id."""
+    query = select(City.id, City.country).where(
+        col(City.id).in_(city_ids), City.state == CityState.REGISTERED
+    )
+    return dict(session.exec(query).all())
+
+
+def public(city: City) -> CityPublic:
+    """Show a city without its contact."""
+    return CityPublic.model_validate(city)
+
+
+def owned(city: City) -> CityOwned:
+    """Show a city with its contact."""
+    contact = None
+    if city.contact_name and city.contact_email:
+        contact = Contact(name=city.contact_name, email=city.contact_email)
+    return CityOwned(**public(city).model_dump(), contact=contact)
+
+
+def _announce(session: Session, city: City) -> None:
+    """Tell the change log and ask for the matching of what this city takes part in."""
+    catalogue.note(session, Subject.CITY, city.id)
+    work.enqueue(session, Work.MATCH_CITY, city.id)
+
+
+def _keep_reference_free(session: Session, reference: str | None) -> None:
+    if reference is None:
+        return
+    taken = select(City.id).where(City.external_ref == reference, col(City.state) != CityState.WITHDRAWN)
+    if session.exec(taken).first():
+        raise Conflict(f"The external_ref {reference!r} is taken by another city.", code="external-ref-taken")

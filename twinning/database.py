@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The database: one kind of session, one transaction a request or task, SQLite or PostgreSQL.
+
+The only file that knows what the two databases say differently.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import uuid_utils.compat as uuid7s
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Connection,
+    DateTime,
+    Dialect,
+    Engine,
+    String,
+    cast,
+    create_engine,
+    event,
+    exists,
+    func,
+    select,
+    text,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import make_url
+from sqlalchemy.sql import ColumnElement, update
+from sqlalchemy.types import TypeDecorator
+from sqlmodel import Field, Session, SQLModel, col
+
+from twinning.terms import Bell
+
+BUSY_TIMEOUT_S = 30.0
+STATEMENT_TIMEOUT_MS = 60_000
+MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+
+# Names of constraints follow one rule, so that a migration can name what it changes.
+SQLModel.metadata.naming_convention = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+def new_id() -> str:
+    """Make a UUIDv7: ids sort by the time they were made."""
+    return str(uuid7s.uuid7())
+
+
+def now() -> datetime:
+    """Tell the time, in UTC."""
+    return datetime.now(UTC)
+
+
+class Instant(TypeDecorator[datetime]):
+    """A moment in UTC on either database; SQLite, which has no zones, keeps it bare."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Hand the database a moment in UTC."""
+        if value is None:
+            return None
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Take a moment back with its zone."""
+        del dialect  # Both databases give UTC; only the zone may be missing.
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+Json = JSON().with_variant(JSONB(), "postgresql")
+Id = String(36)
+# SQLite gives a row its own number only for the type INTEGER.
+Number = BigInteger().with_variant(sqlite.INTEGER(), "sqlite")
+
+
+class Log(SQLModel, table=True):
+    """The one counter of what was committed: changes of the catalogue and events take their numbers here.
+
+    A number is drawn under the lock of this row, held to the commit; so the order of numbers is the
+    order of commits, and a reader that has seen N never misses a smaller one that comes later.
+    """
+
+    name: str = Field(primary_key=True, max_length=20)
+    value: int = Field(default=0, sa_type=BigInteger)
+
+
+COMMITS = "commits"
+KEEPING = "keeping"
+
+
+def draw(session: Session, count: int) -> int:
+    """Take `count` numbers of the log of commits; give the first."""
+    statement = (
+        update(Log).where(col(Log.name) == COMMITS).values(value=Log.value + count).returning(col(Log.value))
+    )
+    last: int = session.execute(statement).scalar_one()
+    return last - count + 1
+
+
+def before_commit(session: Session, name: str, step: Callable[[Session], None]) -> None:
+    """Have `step` done once, last in the transaction: numbers are drawn late, to hold no lock for long."""
+    session.info.setdefault("steps", {}).setdefault(name, step)
+
+
+def ring_after(session: Session, bell: Bell) -> None:
+    """Have a bell rung when, and only when, the transaction has been committed."""
+    session.info.setdefault("bells", set()).add(bell)
+
+
+class Database:
+    """A database to work on; `ring` is told of the bells of every committed transaction."""
+
+    def __init__(self, url: str, ring: Callable[[Bell], None] | None = None) -> None:
+        self.url = url
+        self.engine = _engine(url)
+        self.ring = ring or (lambda _bell: None)
+        look = {"sqlite_begin": "BEGIN"} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        self._snapshots = self.engine.execution_options(**look)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Say whether this is the embedded database."""
+        return self.engine.dialect.name == "sqlite"
+
+    def writing(self) -> Session:
+        """Open a transaction that its owner ends: by `commit`, or by closing it, which undoes it."""
+        return Session(self.engine, expire_on_commit=False)
+
+    def reading(self) -> Session:
+        """Open a look at one state of the whole database, which its owner closes."""
+        return Session(self._snapshots, expire_on_commit=False, autoflush=False)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """Do one thing wholly or not at all; commits at the end and then rings the bells asked for."""
+        with self.writing() as session:
+            yield session
+            self.commit(session)
+
+    def commit(self, session: Session) -> None:
+        """Do the steps put off to the end, commit, ring."""
+        session.flush()
+        for step in session.info.pop("steps", {}).values():
+            step(session)
+        session.commit()
+        for bell in session.info.pop("bells", ()):
+            self.ring(bell)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Session]:
+        """Read one state of the whole database, however others write meanwhile; writes nothing."""
+        with self.reading() as session:
+            yield session
+
+    def alive(self) -> bool:
+        """Say whether the database answers and holds our tables."""
+        with self.snapshot() as session:
+            session.execute(text("SELECT value FROM log"))
+        return True
+
+    def close(self) -> None:
+        """Give back every connection."""
+        self.engine.dispose()
+
+
+def _engine(url: str) -> Engine:
+    """Open SQLite in WAL with immediate transactions, or PostgreSQL with statement time-outs."""
+    encode = partial(json.dumps, ensure_ascii=False, separators=(",", ":"))
+    if make_url(url).get_backend_name() == "sqlite":
+        engine = create_engine(
+            url, json_serializer=encode, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}
+        )
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    return create_engine(
+        url,
+        json_serializer=encode,
+        pool_size=10,
+        max_overflow=30,
+        pool_pre_ping=True,
+        connect_args={
+            "connect_timeout": 5,
+            "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC "
+            "-c idle_in_transaction_session_timeout=120000 -c lock_timeout=20000",
+        },
+    )
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    """Set what SQLite forgets with each connection; FULL, since an answered write must outlive the power."""
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Take the writer's place at the start: a reader that turns writer in mid-transaction would fail."""
+    connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN IMMEDIATE"))
+
+
+def put(
+    session: Session,
+    table: type[SQLModel],
+    rows: Sequence[dict[str, Any]],
+    key: Sequence[str],
+    change: Sequence[str],
+) -> None:
+    """Insert rows; where one with the same `key` stands, set its columns `change` (none: leave it)."""
+    if not rows:
+        return
+    dialect = session.get_bind().dialect.name
+    insert = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+    if change:
+        statement = insert.on_conflict_do_update(
+            index_elements=list(key), set_={name: insert.excluded[name] for name in change}
+        )
+    else:
+        statement = insert.on_conflict_do_nothing(index_elements=list(key))
+    session.execute(statement, list(rows))
+
+
+def holds(session: Session, column: Any, value: str) -> ColumnElement[bool]:
+    """Ask whether a column's JSON list holds a string."""
+    if session.get_bind().dialect.name == "sqlite":
+        each = func.json_each(column).table_valued("value")
+        return exists(select(1).select_from(each).where(each.c.value == value))
+    return cast(column, JSONB).contains([value])
+
+
+def try_lock(session: Session, name: str) -> bool:
+    """Take a lock that ends with this transaction, or say at once that another holds it.
+
+    SQLite lets one writer in at a time, so who writes holds every lock.
+    """
+    if session.get_bind().dialect.name == "sqlite":
+        return True
+    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+    return bool(session.scalar(select(func.pg_try_advisory_xact_lock(number))))
+
+
+def migrate(url: str, revision: str = "head") -> None:
+    """Bring the tables to a revision; safe to run from several processes at once."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["url"] = url
+    command.upgrade(config, revision)

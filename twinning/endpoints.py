@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Webhook endpoints, their deliveries and attempts: who wants which events, and what became of each.
+
+A delivery is one event on its way to one endpoint. It is due when `due_at` has passed; who claims it
+(`deliveries.py`) moves `due_at` to the end of a lease and raises the fence, as with every unit of work.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Index, UniqueConstraint, delete, func, literal_column, text, update
+from sqlmodel import Field, Session, SQLModel, col, select
+
+from twinning.database import Id, Instant, Json, new_id, now, ring_after
+from twinning.errors import NotFound
+from twinning.events import EventType, Facets
+from twinning.keys import Caller
+from twinning.signing import new_secret
+from twinning.terms import Band, Bell, DeliveryState
+
+# What the log says of an attempt that nobody finished.
+INTERRUPTED = "interrupted"
+_PENDING = text("state = 'pending'")
+_WAITING = text("state = 'pending' AND leased_by IS NULL")
+_LEASED = text("state = 'pending' AND leased_by IS NOT NULL")
+
+
+class WebhookEndpoint(SQLModel, table=True):
+    """A receiver's address and what it wants to hear; a round's callback is one that lists do not show."""
+
+    __tablename__ = "webhook_endpoint"
+
+    id: str = Field(default_factory=new_id, primary_key=True, sa_type=Id)
+    owner_id: str = Field(foreign_key="api_key.id", sa_type=Id, index=True)
+    round_id: str | None = Field(default=None, sa_type=Id)
+    url: str
+    event_types: list[str] = Field(sa_type=Json)
+    filters: dict[str, Any] = Field(default_factory=dict, sa_type=Json)
+    headers: dict[str, str] = Field(default_factory=dict, sa_type=Json)
+    description: str | None = None
+    rate_per_second: float | None = None
+    enabled: bool = True
+    disabled_because: str | None = None
+    # Live secrets, newest first, each with the moment it ends (null: the present one).
+    secrets: list[dict[str, Any]] = Field(sa_type=Json)
+    failing_since: datetime | None = Field(default=None, sa_type=Instant)
+    failures: int = 0
+    version: int = 1
+    created_at: datetime = Field(default_factory=now, sa_type=Instant)
+    updated_at: datetime = Field(default_factory=now, sa_type=Instant)
+
+
+class Delivery(SQLModel, table=True):
+    """One event on its way to one endpoint."""
+
+    __table_args__ = (
+        UniqueConstraint("event_id", "endpoint_id"),
+        Index("ix_delivery_due", "due_at", sqlite_where=_PENDING, postgresql_where=_PENDING),
+        Index(
+            "ix_delivery_waiting",
+            "endpoint_id",
+            "due_at",
+            "id",
+            sqlite_where=_WAITING,
+            postgresql_where=_WAITING,
+        ),
+        Index("ix_delivery_leased", "endpoint_id", sqlite_where=_LEASED, postgresql_where=_LEASED),
+        Index("ix_delivery_endpoint_id_state", "endpoint_id", "state"),
+    )
+
+    id: str = Field(default_factory=new_id, primary_key=True, sa_type=Id)
+    event_id: str = Field(foreign_key="event.id", sa_type=Id)
+    endpoint_id: str = Field(foreign_key="webhook_endpoint.id", sa_type=Id)
+    state: str = Field(default=DeliveryState.PENDING, max_length=20)
+    due_at: datetime | None = Field(default_factory=now, sa_type=Instant)
+    fence: int = 0
+    tries: int = 0
+    leased_by: str | None = Field(default=None, max_length=80)
+    created_at: datetime = Field(default_factory=now, sa_type=Instant)
+    updated_at: datetime = Field(default_factory=now, sa_type=Instant)
+
+
+def is_state(state: DeliveryState) -> ColumnElement[bool]:
+    """Ask for a state in so many letters: no database sees that a partial index fits a bound value."""
+    return col(Delivery.state) == literal_column(f"'{state}'")
+
+
+class Attempt(SQLModel, table=True):
+    """One attempt at a delivery: written before the call as interrupted, and again with its outcome."""
+
+    delivery_id: str = Field(primary_key=True, foreign_key="delivery.id", sa_type=Id)
+    number: int = Field(primary_key=True)
+    started_at: datetime = Field(sa_type=Instant)
+    duration_ms: float | None = None
+    status: int | None = None
+    error: str | None = Field(default=INTERRUPTED, max_length=60)
+    answer: str | None = None
+    address: str | None = Field(default=None, max_length=60)
+    next_attempt_at: datetime | None = Field(default=None, sa_type=Instant)
+
+
+def new_secrets() -> list[dict[str, Any]]:
+    """Make the first secret of an endpoint."""
+    return [{"secret": new_secret(), "ends_at": None}]
+
+
+def live_secrets(row: WebhookEndpoint, moment: datetime) -> tuple[str, ...]:
+    """Give the secrets that sign at a moment, newest first."""
+    return tuple(
+        entry["secret"]
+        for entry in row.secrets
+        if entry["ends_at"] is None or datetime.fromisoformat(entry["ends_at"]) > moment
+    )
+
+
+def matches_type(patterns: Sequence[str], event_type: EventType) -> bool:
+    """Say whether a subscription covers an event type: by name, `*`, or a noun with `.*`."""
+    noun = event_type.split(".", 1)[0]
+    return any(pattern in {"*", f"{noun}.*", event_type} for pattern in patterns)
+
+
+def wants(row: WebhookEndpoint, owner: Caller, event_type: EventType, facets: Facets) -> bool:
+    """Say whether an event goes to an endpoint: its type, its filters, and what the owner's key may see."""
+    if facets.only_endpoint is not None:
+        return facets.only_endpoint == row.id
+    if row.round_id is not None:
+        return facets.round_id == row.round_id
+    if not matches_type(row.event_types, event_type):
+        return False
+    return _may_see(owner, facets) and _passes(row.filters, facets)
+
+
+def _may_see(owner: Caller, facets: Facets) -> bool:
+    return owner.key_id == facets.for_key or owner.sees(facets.cities)
+
+
+def _passes(filters: dict[str, Any], facets: Facets) -> bool:
+    """Try an event against the filters; a side that the event has not is no reason to keep it back."""
+    countries = filters.get("countries")
+    if countries and facets.cities and not any(country in countries for _, country in facets.cities):
+        return False
+    themes = filters.get("themes")
+    if themes and facets.themes is not None and not facets.themes.intersection(themes):
+        return False
+    kinds = filters.get("kinds")
+    if kinds and facets.kind is not None and facets.kind not in kinds:
+        return False
+    least = filters.get("min_band")
+    return not (least and facets.band is not None and not facets.band.reaches(Band(least)))
+
+
+def listed(
+    session: Session, owner_id: str | None, most: int, after: str | None = None
+) -> Sequence[WebhookEndpoint]:
+    """Give a key's endpoints (None: everybody's) in the order of their ids, callbacks of rounds left out."""
+    query = select(WebhookEndpoint).where(col(WebhookEndpoint.round_id).is_(None))
+    if owner_id is not None:
+        query = query.where(WebhookEndpoint.owner_id == owner_id)
+    if after is not None:
+        query = query.where(col(WebhookEndpoint.id) > after)
+    return session.exec(query.order_by(col(WebhookEndpoint.id)).limit(most)).all()
+
+
+def get(session: Session, endpoint_id: str, *, hold: bool = False) -> WebhookEndpoint:
+    """Find an endpoint, held until the commit when it is to be changed; raises `NotFound`."""
+    row = session.get(WebhookEndpoint, endpoint_id, with_for_update=hold)
+    if row is None:
+        raise NotFound("There is no such webhook endpoint.")
+    return row
+
+
+def remove(session: Session, row: WebhookEndpoint) -> None:
+    """Delete an endpoint with its deliveries and their log.
+
+    The endpoint is locked first and its deliveries second, as the senders do, so that neither waits for ever.
+    """
+    session.refresh(row, with_for_update=True)
+    mine = select(Delivery.id).where(Delivery.endpoint_id == row.id)
+    session.exec(mine.with_for_update()).all()
+    session.execute(delete(Attempt).where(col(Attempt.delivery_id).in_(mine)))
+    session.execute(delete(Delivery).where(col(Delivery.endpoint_id) == row.id))
+    session.delete(row)
+
+
+def disable(session: Session, row: WebhookEndpoint, because: str) -> None:
+    """Switch an endpoint off; what waits for it is held, and what is under way follows when it comes back."""
+    row.enabled = False
+    row.disabled_because = because
+    row.updated_at = now()
+    row.version += 1
+    session.add(row)
+    session.flush()
+    _move(session, row.id, DeliveryState.PENDING, DeliveryState.HELD, None)
+
+
+def enable(session: Session, row: WebhookEndpoint) -> None:
+    """Switch an endpoint on; what was held for it is due now, in the order of the events."""
+    row.enabled = True
+    row.disabled_because = None
+    row.failing_since = None
+    row.failures = 0
+    session.add(row)
+    session.flush()
+    _move(session, row.id, DeliveryState.HELD, DeliveryState.PENDING, now())
+    ring_after(session, Bell.DELIVER)
+
+
+def _move(
+    session: Session, endpoint_id: str, before: DeliveryState, after: DeliveryState, due_at: datetime | None
+) -> None:
+    session.execute(
+        update(Delivery)
+        .where(
+            col(Delivery.endpoint_id) == endpoint_id,
+            col(Delivery.state) == before,
+            col(Delivery.leased_by).is_(None),
+        )
+        .values(state=after, due_at=due_at, updated_at=now())
+    )
+
+
+def delivery(session: Session, delivery_id: str) -> Delivery:
+    """Find a delivery; raises `NotFound`."""
+    row = session.get(Delivery, delivery_id)
+    if row is None:
+        raise NotFound("There is no such delivery.")
+    return row
+
+
+def delivery_of(session: Session, event_id: str, endpoint_id: str) -> Delivery | None:
+    """Find the delivery of an event to an endpoint."""
+    query = select(Delivery).where(Delivery.event_id == event_id, Delivery.endpoint_id == endpoint_id)
+    return session.exec(query).first()
+
+
+def deliveries_of(
+    session: Session,
+    endpoint_id: str,
+    most: int,
+    before: str | None = None,
+    *,
+    state: DeliveryState | None = None,
+) -> Sequence[Delivery]:
+    """Give an endpoint's deliveries, newest first."""
+    query = select(Delivery).where(Delivery.endpoint_id == endpoint_id)
+    if state is not None:
+        query = query.where(Delivery.state == state)
+    if before is not None:
+        query = query.where(col(Delivery.id) < before)
+    return session.exec(query.order_by(col(Delivery.id).desc()).limit(most)).all()
+
+
+def attempts_of(session: Session, delivery_id: str) -> Sequence[Attempt]:
+    """Give a delivery's attempts, first to last."""
+    query = select(Attempt).where(Attempt.delivery_id == delivery_id)
+    return session.exec(query.order_by(col(Attempt.number))).all()
+
+
+def attempts_by_delivery(session: Session, delivery_ids: Sequence[str]) -> dict[str, list[Attempt]]:
+    """Give the attempts at each of these deliveries, first to last."""
+    query = select(Attempt).where(col(Attempt.delivery_id).in_(delivery_ids))
+    found: dict[str, list[Attempt]] = {}
+    for attempt in session.exec(query.order_by(col(Attempt.delivery_id), col(Attempt.number))):
+        found.setdefault(attempt.delivery_id, []).append(attempt)
+    return found
+
+
+def oldest_due(session: Session) -> datetime | None:
+    """Give when the longest-waiting due delivery became due."""
+    query = select(func.min(Delivery.due_at)).where(
+        is_state(DeliveryState.PENDING), col(Delivery.due_at) <= now()
+    )
+    return session.exec(query).one()

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kinds of field that requests are made of: what they take, and the sentence that refuses the rest."""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, StringConstraints
+
+from twinning.reference import THEMES, region_of
+
+MOST_WORDS = 500
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_LANGUAGE = re.compile(r"[a-z]{2}\Z")
+_REFERENCE = re.compile(r"[^\s/?#]{1,200}\Z")
+_EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,253}\Z")
+
+
+class Shape(BaseModel):
+    """The base of every request and answer: unknown fields are refused by name."""
+
+    model_config = ConfigDict(extra="forbid", from_attributes=True)
+
+
+def _storable(text: str) -> str:
+    """Refuse what no database or terminal should be handed: control characters and lone surrogates."""
+    if found := _CONTROL.search(text):
+        raise ValueError(f"holds the character U+{ord(found.group()):04X}, which cannot be stored")
+    return text
+
+
+def _said(text: str) -> str:
+    """Refuse a text that says nothing."""
+    if not text.strip():
+        raise ValueError("must not be empty")
+    return text
+
+
+def _within_words(text: str) -> str:
+    """Hold the limit of words that the forms of city networks know, too."""
+    if (words := len(text.split())) > MOST_WORDS:
+        raise ValueError(f"has {words} words; at most {MOST_WORDS} are taken")
+    return text
+
+
+def _partner_country(code: str) -> str:
+    """Take ISO 3166-1 alpha-2 codes of ASEM partners only, and say so by name."""
+    region_of(code)
+    return code
+
+
+def _language(code: str) -> str:
+    if not _LANGUAGE.match(code):
+        raise ValueError(f"{code!r} is not a language code of two small letters (ISO 639-1)")
+    return code
+
+
+def _theme(identifier: str) -> str:
+    if identifier not in THEMES:
+        raise ValueError(f"{identifier!r} is not a theme; GET /v1/reference/themes lists them")
+    return identifier
+
+
+def _reference(text: str) -> str:
+    if not _REFERENCE.match(text):
+        raise ValueError("takes 1 to 200 characters without blanks, '/', '?' and '#'")
+    return text
+
+
+def _email(text: str) -> str:
+    if not _EMAIL.match(text):
+        raise ValueError("is not an e-mail address")
+    return text
+
+
+def _once(values: list[str]) -> list[str]:
+    """Refuse a list that names a thing twice."""
+    if len(set(values)) != len(values):
+        raise ValueError("names something twice")
+    return values
+
+
+def _months(values: list[int]) -> list[int]:
+    if len(set(values)) != len(values):
+        raise ValueError("names a month twice")
+    return sorted(values)
+
+
+_Clean = Annotated[str, AfterValidator(_storable)]
+
+Line = Annotated[str, StringConstraints(max_length=300), AfterValidator(_storable), AfterValidator(_said)]
+Note = Annotated[str, StringConstraints(max_length=2000), AfterValidator(_storable)]
+Text = Annotated[
+    str, StringConstraints(max_length=20_000), AfterValidator(_storable), AfterValidator(_within_words)
+]
+SaidText = Annotated[Text, AfterValidator(_said)]
+Reference = Annotated[_Clean, AfterValidator(_reference)]
+CountryCode = Annotated[_Clean, AfterValidator(_partner_country)]
+Languages = Annotated[
+    list[Annotated[_Clean, AfterValidator(_language)]], Field(max_length=20), AfterValidator(_once)
+]
+Themes = Annotated[
+    list[Annotated[_Clean, AfterValidator(_theme)]], Field(max_length=20), AfterValidator(_once)
+]
+Lines = Annotated[list[Line], Field(max_length=50), AfterValidator(_once)]
+Countries = Annotated[list[CountryCode], Field(max_length=60), AfterValidator(_once)]
+Ids = Annotated[list[Annotated[_Clean, StringConstraints(max_length=64)]], Field(max_length=1000)]
+Email = Annotated[_Clean, AfterValidator(_email)]
+Website = Annotated[
+    str, StringConstraints(max_length=2000, pattern=r"^https?://[^\s/]+"), AfterValidator(_storable)
+]
+Count = Annotated[int, Strict(), Field(ge=0, le=1_000_000_000)]
+Latitude = Annotated[float, Strict(), Field(ge=-90, le=90, allow_inf_nan=False)]
+Longitude = Annotated[float, Strict(), Field(ge=-180, le=180, allow_inf_nan=False)]
+Months = Annotated[
+    list[Annotated[int, Strict(), Field(ge=1, le=12)]], Field(max_length=12), AfterValidator(_months)
+]
+Flag = Annotated[bool, Strict()]

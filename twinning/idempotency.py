@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Answers kept by `Idempotency-Key`, in the transaction of what the request did."""
+
+import hashlib
+from datetime import datetime, timedelta
+
+from sqlalchemy import LargeBinary, delete
+from sqlmodel import Field, Session, SQLModel, col
+
+from twinning.database import Id, Instant, Json, now
+
+KEPT = timedelta(hours=24)
+
+
+class KeptAnswer(SQLModel, table=True):
+    """The first answer to a request that carried an idempotency key."""
+
+    __tablename__ = "kept_answer"
+
+    caller: str = Field(primary_key=True, sa_type=Id)
+    key: str = Field(primary_key=True, max_length=255)
+    request_hash: str = Field(max_length=64)
+    status: int
+    headers: dict[str, str] = Field(sa_type=Json)
+    body: bytes = Field(sa_type=LargeBinary)
+    created_at: datetime = Field(default_factory=now, sa_type=Instant, index=True)
+
+
+def request_hash(method: str, path: str, body: bytes) -> str:
+    """Hash what was asked, so that a key used again for something else is noticed."""
+    return hashlib.sha256(b"\0".join((method.encode(), path.encode(), body))).hexdigest()
+
+
+def find(session: Session, caller: str, key: str) -> KeptAnswer | None:
+    """Find the first answer under a key; one older than a day is forgotten."""
+    row = session.get(KeptAnswer, (caller, key))
+    if row is not None and row.created_at < now() - KEPT:
+        session.delete(row)
+        session.flush()
+        return None
+    return row
+
+
+def forget_old(session: Session) -> None:
+    """Delete the answers that have been kept long enough."""
+    session.execute(delete(KeptAnswer).where(col(KeptAnswer.created_at) < now() - KEPT))

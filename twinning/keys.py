@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""API keys and what their bearers may see and change; only a key's hash is kept."""
+
+import hashlib
+import secrets
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pydantic import field_validator, model_validator
+from sqlalchemy import or_
+from sqlmodel import Field, Session, SQLModel, col, select
+
+from twinning.database import Id, Instant, Json, new_id, now
+from twinning.errors import Forbidden, NotFound, Unauthorised
+from twinning.fields import Countries, Line, Reference, Shape
+from twinning.terms import Role
+
+PREFIX = "asem_"
+
+
+class ApiKey(SQLModel, table=True):
+    """A key's row: who bears it, and the SHA-256 of what the bearer shows."""
+
+    __tablename__ = "api_key"
+
+    id: str = Field(default_factory=new_id, primary_key=True, sa_type=Id)
+    name: str = Field(max_length=300)
+    role: str = Field(max_length=20)
+    countries: list[str] = Field(default_factory=list, sa_type=Json)
+    city_id: str | None = Field(default=None, sa_type=Id)
+    key_hash: str = Field(max_length=64, unique=True)
+    created_at: datetime = Field(default_factory=now, sa_type=Instant)
+    expires_at: datetime | None = Field(default=None, sa_type=Instant)
+    revoked_at: datetime | None = Field(default=None, sa_type=Instant)
+
+
+class ApiKeyCreate(Shape):
+    """A key to be made."""
+
+    role: Role
+    name: Line
+    countries: Countries = []
+    city_id: Reference | None = None
+    expires_at: datetime | None = None
+
+    @model_validator(mode="after")
+    def _fits_its_role(self) -> "ApiKeyCreate":
+        """A coordinator has countries, a city's key its city, and neither has the other's."""
+        if (self.role is Role.COORDINATOR) != bool(self.countries):
+            raise ValueError("countries belong to a coordinator's key, and only there")
+        if (self.role is Role.CITY) != (self.city_id is not None):
+            raise ValueError("city_id belongs to a city's key, and only there")
+        return self
+
+    @field_validator("expires_at")
+    @classmethod
+    def _in_utc(cls, moment: datetime | None) -> datetime | None:
+        """Ask for a time zone, and for a moment that UTC can name."""
+        if moment is None:
+            return None
+        if moment.tzinfo is None:
+            raise ValueError("needs a time zone, such as 2027-01-31T00:00:00Z")
+        try:
+            return moment.astimezone(UTC)
+        except OverflowError:
+            raise ValueError("is no moment that UTC can name") from None
+
+
+class ApiKeyPublic(Shape):
+    """A key as it is listed: never the key itself."""
+
+    id: str
+    name: str
+    role: Role
+    countries: list[str]
+    city_id: str | None
+    created_at: datetime
+    expires_at: datetime | None
+
+
+class ApiKeyShown(ApiKeyPublic):
+    """A new key, shown this once."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, and so what may be seen and changed."""
+
+    key_id: str
+    role: Role
+    countries: frozenset[str] = frozenset()
+    city_id: str | None = None
+
+    @property
+    def is_staff(self) -> bool:
+        """Staff may do everything."""
+        return self.role is Role.STAFF
+
+    def owns(self, city_id: str, country: str) -> bool:
+        """Say whether this city is the caller's own, one of a coordinator's, or staff's to care for."""
+        return self.is_staff or self.city_id == city_id or country in self.countries
+
+    def sees(self, cities: Collection[tuple[str, str]]) -> bool:
+        """Say whether something that names these (city id, country) is for the caller."""
+        return self.is_staff or any(self.owns(city_id, country) for city_id, country in cities)
+
+    def must_own(self, city_id: str, country: str) -> None:
+        """Refuse a change to a city that is not the caller's to change."""
+        if not self.owns(city_id, country):
+            raise Forbidden("This key may read this city and not change it.")
+
+    def must_be(self, *roles: Role) -> None:
+        """Refuse all but these roles."""
+        if self.role not in roles:
+            raise Forbidden(f"This needs a key of the role {' or '.join(roles)}; yours is {self.role}.")
+
+
+def digest(key: str) -> str:
+    """Hash a key as it is kept; a key is 256 random bits, so a fast hash is enough."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def create(session: Session, wanted: ApiKeyCreate) -> tuple[ApiKey, str]:
+    """Make a key; gives its row and, this once, the key."""
+    key = PREFIX + secrets.token_urlsafe(32)
+    row = ApiKey(**wanted.model_dump(), key_hash=digest(key))
+    session.add(row)
+    return row, key
+
+
+def is_live(row: ApiKey, moment: datetime) -> bool:
+    """Say whether a key is good at a moment: neither revoked nor expired."""
+    return row.revoked_at is None and (row.expires_at is None or row.expires_at > moment)
+
+
+def caller_of(row: ApiKey) -> Caller:
+    """Read a key's row as a caller."""
+    return Caller(row.id, Role(row.role), frozenset(row.countries), row.city_id)
+
+
+def identify(session: Session, key: str) -> Caller:
+    """Find who bears a key; raises `Unauthorised` for one that is unknown, revoked or expired."""
+    row = session.exec(select(ApiKey).where(ApiKey.key_hash == digest(key))).first()
+    if row is None or not is_live(row, now()):
+        raise Unauthorised("This key is not known, or is revoked or expired.")
+    return caller_of(row)
+
+
+def live(session: Session, most: int | None = None, after: str | None = None) -> Sequence[ApiKey]:
+    """Give the keys that are not revoked or expired, oldest first."""
+    expiry = col(ApiKey.expires_at)
+    good = select(ApiKey).where(col(ApiKey.revoked_at).is_(None), or_(expiry.is_(None), expiry > now()))
+    if after is not None:
+        good = good.where(col(ApiKey.id) > after)
+    return session.exec(good.order_by(col(ApiKey.id)).limit(most)).all()
+
+
+def get(session: Session, key_id: str) -> ApiKey:
+    """Find a key that is not revoked; raises `NotFound`."""
+    row = session.get(ApiKey, key_id)
+    if row is None or row.revoked_at is not None:
+        raise NotFound("There is no such key.")
+    return row
+
+
+def of_city(session: Session, city_id: str) -> Sequence[ApiKey]:
+    """Give a city's keys that are not revoked."""
+    mine = select(ApiKey).where(ApiKey.city_id == city_id, col(ApiKey.revoked_at).is_(None))
+    return session.exec(mine.order_by(col(ApiKey.id))).all()
+
+
+def revoke(session: Session, row: ApiKey) -> None:
+    """End a key at once."""
+    row.revoked_at = now()
+    session.add(row)

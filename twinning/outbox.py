@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The outbox: an event is written in the transaction of its fact, with a delivery for each who wants it.
+
+The same rows are the feed for those who poll. Events are numbered at the commit, under the lock of
+the log, so that no reader of the feed ever misses one whose transaction was slower.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import BigInteger, insert
+from sqlmodel import Field, Session, SQLModel, col, or_, select
+
+from twinning import endpoints
+from twinning.database import Id, Instant, before_commit, draw, new_id, now, ring_after
+from twinning.endpoints import Delivery, WebhookEndpoint
+from twinning.errors import NotFound
+from twinning.events import Event, EventType, Facets
+from twinning.keys import ApiKey, Caller, caller_of, is_live
+from twinning.terms import Bell, DeliveryState
+
+
+class StoredEvent(SQLModel, table=True):
+    """An event with its body as it is signed and sent, frozen."""
+
+    __tablename__ = "event"
+
+    id: str = Field(primary_key=True, sa_type=Id)
+    sequence: int = Field(sa_type=BigInteger, unique=True)
+    type: str = Field(max_length=60)
+    timestamp: datetime = Field(sa_type=Instant, index=True)
+    body: str
+    for_key: str | None = Field(default=None, sa_type=Id)
+
+
+class EventCity(SQLModel, table=True):
+    """A city that an event names; its key and its coordinators see the event."""
+
+    __tablename__ = "event_city"
+
+    sequence: int = Field(primary_key=True, sa_type=BigInteger)
+    city_id: str = Field(primary_key=True, sa_type=Id, index=True)
+    country: str = Field(max_length=2, index=True)
+
+
+def record(session: Session, event: Event) -> str:
+    """Record an event in this transaction; gives its id, which every attempt and the feed will show."""
+    event_id = new_id()
+    session.info.setdefault("events", []).append((event_id, event))
+    before_commit(session, "events", _write_events)
+    return event_id
+
+
+def _write_events(session: Session) -> None:
+    """Number the transaction's events, write them, and write a delivery for each endpoint that wants one."""
+    recorded: list[tuple[str, Event]] = session.info.pop("events", [])
+    first = draw(session, len(recorded))
+    moment = now()
+    receivers = _receivers(session, moment)
+    events, cities, deliveries = [], [], []
+    for sequence, (event_id, event) in enumerate(recorded, first):
+        facets = event.facets()
+        events.append(
+            {
+                "id": event_id,
+                "sequence": sequence,
+                "type": event.type,
+                "timestamp": moment,
+                "body": event.body(moment),
+                "for_key": facets.for_key,
+            }
+        )
+        named = dict(facets.cities)
+        cities += [
+            {"sequence": sequence, "city_id": city_id, "country": country}
+            for city_id, country in named.items()
+        ]
+        deliveries += _fan_out(receivers, event_id, event.type, facets, moment)
+    session.execute(insert(StoredEvent), events)
+    if cities:
+        session.execute(insert(EventCity), cities)
+    if deliveries:
+        session.execute(insert(Delivery), deliveries)
+        ring_after(session, Bell.DELIVER)
+
+
+def _receivers(session: Session, moment: datetime) -> list[tuple[WebhookEndpoint, Caller]]:
+    """Give every endpoint with its owner as a caller; an owner whose key has ended hears nothing more."""
+    query = select(WebhookEndpoint, ApiKey).join(ApiKey, col(ApiKey.id) == WebhookEndpoint.owner_id)
+    rows = session.exec(query.order_by(col(WebhookEndpoint.id))).all()
+    return [(endpoint, caller_of(key)) for endpoint, key in rows if is_live(key, moment)]
+
+
+def _fan_out(
+    receivers: Sequence[tuple[WebhookEndpoint, Caller]],
+    event_id: str,
+    event_type: EventType,
+    facets: Facets,
+    moment: datetime,
+) -> list[dict[str, object]]:
+    """Lay out the deliveries of one event; for a disabled endpoint it is held."""
+    return [
+        {
+            "id": new_id(),
+            "event_id": event_id,
+            "endpoint_id": endpoint.id,
+            "state": DeliveryState.PENDING if endpoint.enabled else DeliveryState.HELD,
+            "due_at": moment if endpoint.enabled else None,
+            "fence": 0,
+            "tries": 0,
+            "created_at": moment,
+            "updated_at": moment,
+        }
+        for endpoint, owner in receivers
+        if endpoints.wants(endpoint, owner, event_type, facets)
+    ]
+
+
+def feed(
+    session: Session, caller: Caller, after: int, types: Sequence[str], most: int
+) -> Sequence[StoredEvent]:
+    """Give the next events that this caller may see, in order, after a number of the feed (0: all)."""
+    query = select(StoredEvent).where(col(StoredEvent.sequence) > after)
+    if not caller.is_staff:
+        named = select(EventCity.sequence).where(
+            or_(col(EventCity.city_id) == caller.city_id, col(EventCity.country).in_(caller.countries))
+        )
+        query = query.where(
+            or_(col(StoredEvent.for_key) == caller.key_id, col(StoredEvent.sequence).in_(named))
+        )
+    if types:
+        query = query.where(col(StoredEvent.type).in_(types))
+    return session.exec(query.order_by(col(StoredEvent.sequence)).limit(most)).all()
+
+
+def place_of(session: Session, event_id: str) -> int:
+    """Give an event's number in the feed; raises `NotFound`."""
+    sequence = session.exec(select(StoredEvent.sequence).where(StoredEvent.id == event_id)).first()
+    if sequence is None:
+        raise NotFound("There is no such event, or it is older than the feed.")
+    return sequence

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What became of attempts: written in batches to the log, the deliveries and the health of their endpoints.
+
+Locks are taken in one order, endpoints before deliveries, each by id, as those do who change an
+endpoint meanwhile; so nobody waits for each other in a circle.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import bindparam, or_, select, update
+from sqlmodel import Session, col
+
+from twinning import endpoints
+from twinning.database import now
+from twinning.deliveries import Sending
+from twinning.endpoints import Attempt, Delivery, WebhookEndpoint
+from twinning.events import EndpointNote, WebhookEndpointDisabled
+from twinning.outbox import record
+from twinning.terms import DeliveryState
+
+# An endpoint that failed so often in so long without one success is switched off.
+FAILING_TRIES = 10
+FAILING_FOR = timedelta(hours=120)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an attempt, and what follows: the new state and when the next attempt is due."""
+
+    sending: Sending
+    state: DeliveryState
+    due_at: datetime | None
+    status: int | None
+    error: str | None
+    answer: str | None
+    address: str | None
+    duration_ms: float
+    gone: bool = False
+
+
+def settle(session: Session, outcomes: Sequence[Outcome]) -> set[str]:
+    """Write what became of attempts; gives the ids of the deliveries whose fence still held.
+
+    The log gets every outcome; a delivery and its endpoint are changed only under the fence that it was
+    sent with, so that a sender which comes back from the dead cannot undo a newer result.
+    """
+    moment = now()
+    ailing = _lock_ailing(session, outcomes)
+    fences = _lock(session, outcomes)
+    held = [outcome for outcome in outcomes if _is_held(outcome, fences)]
+    for row in ailing:
+        _note_health(session, row, [outcome for outcome in held if outcome.sending.endpoint_id == row.id])
+    closed = {row.id for row in ailing if not row.enabled}
+    if held:
+        change = (
+            update(Delivery)
+            .where(col(Delivery.id) == bindparam("delivery"))
+            .values(state=bindparam("to"), due_at=bindparam("at"), leased_by=None, updated_at=moment)
+        )
+        session.connection().execute(change, [_new_state(outcome, closed) for outcome in held])
+    finish = (
+        update(Attempt)
+        .where(
+            col(Attempt.delivery_id) == bindparam("delivery"),
+            col(Attempt.number) == bindparam("attempt"),
+        )
+        .values(
+            {
+                name: bindparam(f"new_{name}")
+                for name in ("duration_ms", "status", "error", "answer", "address", "next_attempt_at")
+            }
+        )
+    )
+    session.connection().execute(finish, [_log_line(o, held=_is_held(o, fences)) for o in outcomes])
+    return {outcome.sending.delivery_id for outcome in held}
+
+
+def _lock_ailing(session: Session, outcomes: Sequence[Outcome]) -> Sequence[WebhookEndpoint]:
+    """Lock, in order, the endpoints whose health these outcomes may change; there may be none."""
+    failed = {o.sending.endpoint_id for o in outcomes if o.state is not DeliveryState.DELIVERED}
+    all_of_them = {outcome.sending.endpoint_id for outcome in outcomes}
+    query = select(WebhookEndpoint).where(
+        or_(
+            col(WebhookEndpoint.id).in_(failed),
+            col(WebhookEndpoint.id).in_(all_of_them) & (col(WebhookEndpoint.failures) > 0),
+        )
+    )
+    return session.scalars(
+        query.order_by(col(WebhookEndpoint.id)).with_for_update(key_share=True),
+        execution_options={"populate_existing": True},
+    ).all()
+
+
+def _lock(session: Session, outcomes: Sequence[Outcome]) -> dict[str, int]:
+    """Lock the deliveries, in order, and give their fences."""
+    ids = {outcome.sending.delivery_id for outcome in outcomes}
+    query = select(col(Delivery.id), col(Delivery.fence)).where(col(Delivery.id).in_(ids))
+    return {row[0]: row[1] for row in session.execute(query.order_by(col(Delivery.id)).with_for_update())}
+
+
+def _is_held(outcome: Outcome, fences: Mapping[str, int]) -> bool:
+    return fences.get(outcome.sending.delivery_id) == outcome.sending.fence
+
+
+def _note_health(session: Session, row: WebhookEndpoint, outcomes: Sequence[Outcome]) -> None:
+    """Keep an endpoint's count of failures since its last success; one that is gone or dead goes off."""
+    if any(outcome.state is DeliveryState.DELIVERED for outcome in outcomes):
+        row.failures, row.failing_since = 0, None
+    elif outcomes:
+        row.failures += len(outcomes)
+        row.failing_since = row.failing_since or now()
+    session.add(row)
+    if not row.enabled:
+        return
+    if any(outcome.gone for outcome in outcomes):
+        _switch_off(session, row, "gone", "It answered 410 Gone.")
+    elif row.failing_since and row.failures >= FAILING_TRIES and now() - row.failing_since >= FAILING_FOR:
+        _switch_off(session, row, "failing", f"It has failed for {FAILING_FOR.days} days without a success.")
+
+
+def _switch_off(session: Session, row: WebhookEndpoint, because: str, message: str) -> None:
+    endpoints.disable(session, row, because)
+    note = EndpointNote(endpoint_id=row.id, url=row.url, message=message)
+    record(session, WebhookEndpointDisabled(data=note, owner=row.owner_id))
+
+
+def _new_state(outcome: Outcome, closed: set[str]) -> dict[str, Any]:
+    """Lay out a delivery's new state; what would be tried again waits with its endpoint when that is off."""
+    wait = outcome.state is DeliveryState.PENDING and outcome.sending.endpoint_id in closed
+    return {
+        "delivery": outcome.sending.delivery_id,
+        "to": DeliveryState.HELD if wait else outcome.state,
+        "at": None if wait else outcome.due_at,
+    }
+
+
+def _log_line(outcome: Outcome, *, held: bool) -> dict[str, Any]:
+    """Lay out an attempt's outcome for the log."""
+    return {
+        "delivery": outcome.sending.delivery_id,
+        "attempt": outcome.sending.number,
+        "new_duration_ms": outcome.duration_ms,
+        "new_status": outcome.status,
+        "new_error": outcome.error if held else "stale_lease",
+        "new_answer": outcome.answer,
+        "new_address": outcome.address,
+        "new_next_attempt_at": outcome.due_at if held else None,
+    }

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Units of work with lease and fence: what is due, who has it, and whose result no longer counts.
+
+A unit is due when its `due_at` has passed. Who claims it moves `due_at` to the end of a lease and
+raises the fence; so a worker that dies gives its unit back by doing nothing, and one that comes
+late finds another fence and writes nothing. Asking again for work that is under way raises the
+fence too: the running worker's result, made from an older state, is refused and made again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import BigInteger, UniqueConstraint, delete, func, select, tuple_, update
+from sqlmodel import Field, Session, SQLModel, col
+
+from twinning.database import Id, Instant, Json, new_id, now, put, ring_after
+from twinning.terms import Bell, Work
+
+# A unit that kills or fails every worker which takes it is set aside after so many.
+MOST_TRIES = 10
+
+
+class WorkUnit(SQLModel, table=True):
+    """One thing to do, at most once at a time for each kind and subject."""
+
+    __tablename__ = "work_unit"
+    __table_args__ = (UniqueConstraint("kind", "subject"),)
+
+    id: str = Field(default_factory=new_id, primary_key=True, sa_type=Id)
+    kind: str = Field(max_length=20)
+    subject: str = Field(max_length=80)
+    payload: dict[str, Any] = Field(default_factory=dict, sa_type=Json)
+    due_at: datetime | None = Field(default_factory=now, sa_type=Instant, index=True, nullable=True)
+    fence: int = Field(default=0, sa_type=BigInteger)
+    tries: int = 0
+    leased_by: str | None = Field(default=None, max_length=80)
+    error: str | None = None
+    created_at: datetime = Field(default_factory=now, sa_type=Instant)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A unit in a worker's hands, under the fence it was taken with."""
+
+    id: str
+    kind: Work
+    subject: str
+    payload: dict[str, Any]
+    fence: int
+    tries: int
+
+
+def enqueue(session: Session, kind: Work, subject: str, payload: dict[str, Any] | None = None) -> None:
+    """Ask for work in this transaction; asked for again while it waits or runs, it is done (again) once."""
+    row = _unit(kind, subject, payload or {}, now())
+    put(
+        session,
+        WorkUnit,
+        [row],
+        ["kind", "subject"],
+        ["payload", "due_at", "fence", "tries", "leased_by", "error"],
+    )
+    ring_after(session, Bell.MATCH)
+
+
+def plan(session: Session, kind: Work, subject: str, due_at: datetime) -> None:
+    """See to it that work stands in the queue for a later time; where it stands already it is left alone."""
+    put(session, WorkUnit, [_unit(kind, subject, {}, due_at)], ["kind", "subject"], [])
+
+
+def _unit(kind: Work, subject: str, payload: dict[str, Any], due_at: datetime) -> dict[str, Any]:
+    moment = now()
+    return {
+        "id": new_id(),
+        "kind": kind,
+        "subject": subject,
+        "payload": payload,
+        "due_at": due_at,
+        "fence": _fence_of(moment),
+        "tries": 0,
+        "leased_by": None,
+        "error": None,
+        "created_at": moment,
+    }
+
+
+def _fence_of(moment: datetime) -> int:
+    """Start a fence from the clock in microseconds: later asks have larger fences without reading the row."""
+    return int(moment.timestamp() * 1_000_000)
+
+
+def claim(
+    session: Session, worker: str, most: int, lease_s: float, kinds: Sequence[Work] = ()
+) -> list[Claim]:
+    """Take up to `most` due units, oldest first; others skip what this transaction holds."""
+    moment = now()
+    due = select(col(WorkUnit.id)).where(col(WorkUnit.due_at) <= moment)
+    if kinds:
+        due = due.where(col(WorkUnit.kind).in_(kinds))
+    ids = session.scalars(
+        due.order_by(col(WorkUnit.due_at)).limit(most).with_for_update(skip_locked=True)
+    ).all()
+    if not ids:
+        return []
+    statement = (
+        update(WorkUnit)
+        .where(col(WorkUnit.id).in_(ids))
+        .values(
+            due_at=moment + timedelta(seconds=lease_s),
+            fence=col(WorkUnit.fence) + 1,
+            tries=WorkUnit.tries + 1,
+            leased_by=worker,
+        )
+        .returning(WorkUnit)
+    )
+    units = session.scalars(statement, execution_options={"populate_existing": True}).all()
+    return [
+        Claim(unit.id, Work(unit.kind), unit.subject, unit.payload, unit.fence, unit.tries)
+        for unit in sorted(units, key=lambda unit: unit.id)
+    ]
+
+
+def finish(session: Session, claims: Sequence[Claim]) -> set[str]:
+    """Strike off what is done; give the ids of those whose fence still held, which alone may be kept."""
+    if not claims:
+        return set()
+    held = sorted((claim.id, claim.fence) for claim in claims)
+    statement = (
+        delete(WorkUnit)
+        .where(tuple_(col(WorkUnit.id), col(WorkUnit.fence)).in_(held))
+        .returning(col(WorkUnit.id))
+    )
+    return set(session.scalars(statement))
+
+
+def set_back(session: Session, unit: Claim, error: str) -> None:
+    """Give a failed unit back with its error; it waits longer each time and is set aside in the end."""
+    pause = timedelta(seconds=min(300, 2**unit.tries))
+    due_at = None if unit.tries >= MOST_TRIES else now() + pause
+    session.execute(
+        update(WorkUnit)
+        .where(col(WorkUnit.id) == unit.id, col(WorkUnit.fence) == unit.fence)
+        .values(due_at=due_at, error=error[:2000], leased_by=None)
+    )
+
+
+def release(session: Session, claims: Sequence[Claim], pause_s: float) -> None:
+    """Give units back that could not be done through no fault of theirs."""
+    held = sorted((claim.id, claim.fence) for claim in claims)
+    session.execute(
+        update(WorkUnit)
+        .where(tuple_(col(WorkUnit.id), col(WorkUnit.fence)).in_(held))
+        .values(due_at=now() + timedelta(seconds=pause_s), tries=WorkUnit.tries - 1, leased_by=None)
+    )
+
+
+def strike(session: Session, kind: Work, subjects: Sequence[str]) -> None:
+    """Take back what was asked for and is not wanted any more."""
+    session.execute(delete(WorkUnit).where(col(WorkUnit.kind) == kind, col(WorkUnit.subject).in_(subjects)))
+
+
+def is_due(session: Session) -> bool:
+    """Say whether anything waits to be taken."""
+    return session.scalar(select(col(WorkUnit.id)).where(col(WorkUnit.due_at) <= now()).limit(1)) is not None
+
+
+def oldest_due(session: Session) -> datetime | None:
+    """Give when the longest-waiting due unit became due."""
+    return session.scalar(select(func.min(WorkUnit.due_at)).where(col(WorkUnit.due_at) <= now()))
+
+
+def waiting(session: Session, kind: Work | None = None) -> int:
+    """Count the units not yet done, those set aside left out."""
+    query = select(func.count()).select_from(WorkUnit).where(col(WorkUnit.due_at).is_not(None))
+    if kind:
+        query = query.where(col(WorkUnit.kind) == kind)
+    return session.scalar(query) or 0
