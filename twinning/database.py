@@ -233,7 +233,8 @@ def put(
         )
     else:
         statement = insert.on_conflict_do_nothing(index_elements=list(key))
-    session.execute(statement, list(rows))
+    # A None that is given is meant: without this the column's default would stand in for it.
+    session.execute(statement, list(rows), execution_options={"render_nulls": True})
 
 
 def holds(session: Session, column: Any, value: str) -> ColumnElement[bool]:
