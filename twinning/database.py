@@ -158,7 +158,13 @@ class Database:
         session.flush()
         for step in session.info.pop("steps", {}).values():
             step(session)
-        session.commit()
+        connection = session.connection()
+        try:
+            session.commit()
+        except Exception:
+            # A connection whose commit failed may still be in its transaction, so nobody else gets it.
+            connection.invalidate()
+            raise
         for bell in session.info.pop("bells", ()):
             self.ring(bell)
 
@@ -182,16 +188,15 @@ class Database:
 def _engine(url: str) -> Engine:
     """Open SQLite in WAL with immediate transactions, or PostgreSQL with statement time-outs."""
     encode = partial(json.dumps, ensure_ascii=False, separators=(",", ":"))
+    # What a statement was given may be a person's text or a key's hash, and an error is logged.
+    create = partial(create_engine, json_serializer=encode, hide_parameters=True)
     if make_url(url).get_backend_name() == "sqlite":
-        engine = create_engine(
-            url, json_serializer=encode, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}
-        )
+        engine = create(url, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False})
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    return create_engine(
+    return create(
         url,
-        json_serializer=encode,
         pool_size=10,
         max_overflow=30,
         pool_pre_ping=True,
