@@ -32,7 +32,7 @@ def test_a_listing_lives_from_registration_to_withdrawal(
 
 @pytest.mark.parametrize(("kind", "wanted"), [("practice", practice()), ("need", need(expires_on=None))])
 def test_a_whole_list_may_be_sent_every_night(front: Door, kind: str, wanted: dict[str, object]) -> None:
-    """Put by the city's own reference a listing is created once, replaced where it differs, and else left alone."""
+    """Put by its city's reference a listing is created once, replaced where it differs, else left alone."""
     city = front.city()
     path = f"/v1/cities/{city['id']}/{kind}s/own-1"
     answers = [
@@ -101,9 +101,12 @@ def test_withdrawn_by_its_state_is_withdrawn(front: Door) -> None:
 @pytest.mark.parametrize(
     ("kind", "field", "value"),
     [
-        ("practices", "title", " "), ("practices", "description", None), ("practices", "description", "w " * 501),
-        ("practices", "themes", ["bogus"]), ("practices", "hosting", {"months": [13]}), ("practices", "strength", 3),
-        ("practices", "state", "gone"), ("needs", "strength", 6), ("needs", "strength", 2.5), ("needs", "seeks", ["x"]),
+        ("practices", "title", " "), ("practices", "description", None),
+        ("practices", "description", "w " * 501),
+        ("practices", "themes", ["bogus"]), ("practices", "hosting", {"months": [13]}),
+        ("practices", "strength", 3),
+        ("practices", "state", "gone"), ("needs", "strength", 6), ("needs", "strength", 2.5),
+        ("needs", "seeks", ["x"]),
         ("needs", "expires_on", "soon"), ("needs", "months", [1, 1]), ("needs", "hosting", {}),
         ("needs", "party_size", -1),
     ],

@@ -77,7 +77,7 @@ def test_cities_are_filtered(front: Door) -> None:
 
 
 def test_listings_are_filtered(front: Door) -> None:
-    """Listings are found by city, country, region, theme, state, text, reference, and needs by being unmet."""
+    """Listings are found by city, country, region, theme, state, text and reference, needs if unmet."""
     limerick, suwon = front.city(), front.city("Suwon", "KR")
     front.need(limerick["id"], title="Reading", themes=["sdg-4"], external_ref="r1")
     front.need(
