@@ -144,7 +144,7 @@ def test_one_reference_is_registered_once_however_many_try(front: Door) -> None:
 
 
 def test_a_city_reference_raced_for_is_a_conflict(front: Door) -> None:
-    """Of many that register a city under one reference at once one wins and the rest are told of a conflict."""
+    """Of many that register one reference at once one wins, and the rest are told of a conflict."""
 
     def register(_: int) -> int:
         wanted: dict[str, Any] = {"name": "Limerick", "country": "IE", "external_ref": "limerick"}
