@@ -111,7 +111,7 @@ def _switch_off(session: Session, row: WebhookEndpoint, because: str, message: s
 
 
 def _write_states(session: Session, held: Sequence[Outcome], closed: set[str], moment: datetime) -> None:
-    """Write the deliveries' new states; what would be tried again waits with its endpoint when that is off."""
+    """Write the new states; what would be tried again waits with its endpoint when that is off."""
     done = [o.sending.delivery_id for o in held if o.state is DeliveryState.DELIVERED]
     if done:
         # All of these get the same values, so that one statement does for however many.
