@@ -8,14 +8,17 @@ database and is found again by the scan, so a lost bell costs a second, and noth
 import logging
 import queue
 import threading
+import warnings
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import parse_qs, urlsplit
 
 import redis
 from celery import Celery
+from celery.platforms import SecurityWarning
+from celery.signals import setup_logging
 from kombu.connection import Connection
-from kombu.entity import Queue
+from kombu.entity import Exchange, Queue
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -48,6 +51,11 @@ TRANSPORT = {
 log = logging.getLogger(__name__)
 
 
+@setup_logging.connect(weak=False)  # type: ignore[untyped-decorator]
+def _leave_the_log_alone(**_: object) -> None:
+    """Keep Celery from setting up the log, which belongs to the process that starts a worker."""
+
+
 def make_app(settings: Settings) -> Celery:
     """Make the Celery app of this house for the broker that the settings name.
 
@@ -57,7 +65,7 @@ def make_app(settings: Settings) -> Celery:
         raise WrongSetting("TWINNING_BROKER_URL: a worker, dispatcher or scheduler needs a broker")
     app = Celery("twinning", broker=settings.broker_url, set_as_current=False)
     app.conf.update(
-        task_queues=[Queue(bell.value) for bell in Bell],  # type: ignore[no-untyped-call]
+        task_queues=[_queue(bell) for bell in Bell],
         task_default_queue=Bell.DELIVER.value,
         task_create_missing_queues=False,
         task_routes={name: {"queue": bell.value} for bell, name in TASKS.items()},
@@ -78,14 +86,35 @@ def make_app(settings: Settings) -> Celery:
         worker_soft_shutdown_timeout=2.0,
         worker_enable_soft_shutdown_on_idle=True,
         worker_send_task_events=False,
-        # The log belongs to the process that starts the worker, not to Celery.
-        worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         # Two intervals need no file that remembers when they last ran.
         beat_scheduler="celery.beat:Scheduler",
         beat_schedule=_schedule(settings.scan_interval_s),
     )
     return app
+
+
+def _queue(bell: Bell) -> Queue:
+    """Give a bell a queue with an exchange of its own; Celery's default would tie both to one."""
+    return Queue(bell.value, Exchange(bell.value), routing_key=bell.value)  # type: ignore[no-untyped-call]
+
+
+def make_worker(app: Celery, bell: Bell, name: str) -> Any:
+    """Make the Celery worker that answers one bell, one ring at a time, and says nothing by itself.
+
+    The work is the task's, so the pool is `solo`; the chatter between workers is of no use to us.
+    """
+    # Whoever runs this as root in a container of their own has decided so, and is not told each time.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
+    return app.Worker(
+        hostname=name,
+        queues=[bell.value],
+        pool_cls="solo",
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        quiet=True,
+    )
 
 
 def _schedule(scan_interval_s: float) -> dict[str, dict[str, Any]]:
@@ -195,11 +224,11 @@ class Doorbell:
         self._away = False
 
     def _hang_up(self) -> None:
-        """Forget the connection without waiting for its other end."""
+        """Forget the connection; its other end has three seconds to hear of it."""
         connection, self._connection = self._connection, None
         if connection is not None:
             try:
-                connection.collapse()  # type: ignore[attr-defined]
+                connection.release()  # type: ignore[no-untyped-call]
             except Exception as error:  # noqa: BLE001
                 log.debug("closing a broken connection failed: %r", error)
 

@@ -74,10 +74,16 @@ def broker(broker_process: Server) -> Server:
 
 
 @pytest.fixture
-def private_broker() -> Iterator[Server]:
+def short_folder() -> Iterator[Path]:
+    """An empty folder whose path is short enough for a socket; that of tmp_path often isn't."""
+    with TemporaryDirectory(prefix="twinning-test-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def private_broker(short_folder: Path) -> Iterator[Server]:
     """A real broker for one test alone, which it may stop, kill and wipe."""
-    # Not tmp_path: its name is too long for a socket's on some machines.
-    with TemporaryDirectory(prefix="twinning-test-") as folder, own_broker(Path(folder)) as server:
+    with own_broker(short_folder) as server:
         yield server
 
 

@@ -73,7 +73,7 @@ BRACKETED = re.compile(r"\[[^\[\]]*\](:[^\[\]]*)?")
 VISIBLE_ASCII = "".join(map(chr, range(0x21, 0x7F)))
 
 
-class AddressRefused(ValueError):  # noqa: N818 (named for what happened, like all our errors)
+class AddressRefused(ValueError):
     """Raised for a URL or an address that webhooks may not go to.
 
     `code` is one of REFUSALS; `detail` says what to do and never names an address that DNS gave.

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cities: their table, their shapes, how they change; a city's region follows from its country."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from pydantic import Field as ShapeField
-from sqlalchemy import Index, text
+from sqlalchemy import Index, or_, text
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from twinning import catalogue
+from twinning import catalogue, work
 from twinning.catalogue import Subject
 from twinning.database import Id, Instant, Json, new_id, now
 from twinning.errors import Conflict, NotFound
@@ -27,7 +28,7 @@ from twinning.fields import (
     Website,
 )
 from twinning.reference import region_of
-from twinning.terms import CityState, Region
+from twinning.terms import CityState, Region, Work
 
 
 class City(SQLModel, table=True):
@@ -159,7 +160,7 @@ def change(session: Session, city: City, wanted: CityUpdate) -> frozenset[str]:
         city.updated_at = now()
         session.add(city)
     if changed & PAIRING_FIELDS:
-        catalogue.note(session, Subject.CITY, city.id)
+        _announce(session, city)
     return changed
 
 
@@ -170,15 +171,46 @@ def withdraw(session: Session, city: City) -> None:
     city.version += 1
     city.updated_at = now()
     session.add(city)
-    catalogue.note(session, Subject.CITY, city.id)
+    _announce(session, city)
 
 
-def get(session: Session, city_id: str) -> City:
-    """Find a registered city; raises `NotFound`."""
-    city = session.get(City, city_id)
+def get(session: Session, city_id: str, *, hold: bool = False) -> City:
+    """Find a registered city, held until the commit when it is to be changed; raises `NotFound`."""
+    city = session.get(City, city_id, with_for_update=hold)
     if city is None or city.state == CityState.WITHDRAWN:
         raise NotFound("There is no such city.")
     return city
+
+
+def listed(
+    session: Session,
+    most: int,
+    after: str | None = None,
+    *,
+    country: str | None = None,
+    region: Region | None = None,
+    text: str | None = None,
+    external_ref: str | None = None,
+) -> Sequence[City]:
+    """Give registered cities in the order of their ids; `text` is looked for in name and summary."""
+    query = select(City).where(City.state == CityState.REGISTERED)
+    for column, value in ((City.country, country), (City.region, region), (City.external_ref, external_ref)):
+        if value is not None:
+            query = query.where(column == value)
+    if text is not None:
+        found = (col(column).icontains(text, autoescape=True) for column in (City.name, City.summary))
+        query = query.where(or_(*found))
+    if after is not None:
+        query = query.where(col(City.id) > after)
+    return session.exec(query.order_by(col(City.id)).limit(most)).all()
+
+
+def places_of(session: Session, city_ids: Sequence[str]) -> dict[str, str]:
+    """Give the country of each of these cities that is registered, by its id."""
+    query = select(City.id, City.country).where(
+        col(City.id).in_(city_ids), City.state == CityState.REGISTERED
+    )
+    return dict(session.exec(query).all())
 
 
 def public(city: City) -> CityPublic:
@@ -192,6 +224,12 @@ def owned(city: City) -> CityOwned:
     if city.contact_name and city.contact_email:
         contact = Contact(name=city.contact_name, email=city.contact_email)
     return CityOwned(**public(city).model_dump(), contact=contact)
+
+
+def _announce(session: Session, city: City) -> None:
+    """Tell the change log and ask for the matching of what this city takes part in."""
+    catalogue.note(session, Subject.CITY, city.id)
+    work.enqueue(session, Work.MATCH_CITY, city.id)
 
 
 def _keep_reference_free(session: Session, reference: str | None) -> None:

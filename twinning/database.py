@@ -4,6 +4,7 @@
 The only file that knows what the two databases say differently.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -113,7 +114,7 @@ def draw(session: Session, count: int) -> int:
 
 
 def before_commit(session: Session, name: str, step: Callable[[Session], None]) -> None:
-    """Have `step` done once, last in the transaction: numbers are drawn late, so that no lock is held long."""
+    """Have `step` done once, last in the transaction: numbers are drawn late, to hold no lock for long."""
     session.info.setdefault("steps", {}).setdefault(name, step)
 
 
@@ -137,10 +138,18 @@ class Database:
         """Say whether this is the embedded database."""
         return self.engine.dialect.name == "sqlite"
 
+    def writing(self) -> Session:
+        """Open a transaction that its owner ends: by `commit`, or by closing it, which undoes it."""
+        return Session(self.engine, expire_on_commit=False)
+
+    def reading(self) -> Session:
+        """Open a look at one state of the whole database, which its owner closes."""
+        return Session(self._snapshots, expire_on_commit=False, autoflush=False)
+
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """Do one thing wholly or not at all; commits at the end and then rings the bells asked for."""
-        with Session(self.engine, expire_on_commit=False) as session:
+        with self.writing() as session:
             yield session
             self.commit(session)
 
@@ -156,7 +165,7 @@ class Database:
     @contextmanager
     def snapshot(self) -> Iterator[Session]:
         """Read one state of the whole database, however others write meanwhile; writes nothing."""
-        with Session(self._snapshots, expire_on_commit=False, autoflush=False) as session:
+        with self.reading() as session:
             yield session
 
     def alive(self) -> bool:
@@ -213,7 +222,7 @@ def put(
     key: Sequence[str],
     change: Sequence[str],
 ) -> None:
-    """Insert rows; where one with the same `key` stands, set its columns `change` instead (none: leave it)."""
+    """Insert rows; where one with the same `key` stands, set its columns `change` (none: leave it)."""
     if not rows:
         return
     dialect = session.get_bind().dialect.name
@@ -233,6 +242,17 @@ def holds(session: Session, column: Any, value: str) -> ColumnElement[bool]:
         each = func.json_each(column).table_valued("value")
         return exists(select(1).select_from(each).where(each.c.value == value))
     return cast(column, JSONB).contains([value])
+
+
+def try_lock(session: Session, name: str) -> bool:
+    """Take a lock that ends with this transaction, or say at once that another holds it.
+
+    SQLite lets one writer in at a time, so who writes holds every lock.
+    """
+    if session.get_bind().dialect.name == "sqlite":
+        return True
+    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+    return bool(session.scalar(select(func.pg_try_advisory_xact_lock(number))))
 
 
 def migrate(url: str, revision: str = "head") -> None:

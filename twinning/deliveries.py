@@ -55,7 +55,6 @@ class Sending:
     event_id: str
     fence: int
     number: int
-    started_at: datetime
     url: str
     headers: dict[str, str]
     secrets: tuple[str, ...]
@@ -244,7 +243,6 @@ def _read(session: Session, taken: Mapping[str, tuple[int, int]], moment: dateti
                 event_id=event_id,
                 fence=fence,
                 number=number,
-                started_at=moment,
                 url=receiver.url,
                 headers=receiver.headers,
                 secrets=secrets,

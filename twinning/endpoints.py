@@ -150,9 +150,21 @@ def _passes(filters: dict[str, Any], facets: Facets) -> bool:
     return not (least and facets.band is not None and not facets.band.reaches(Band(least)))
 
 
-def get(session: Session, endpoint_id: str) -> WebhookEndpoint:
-    """Find an endpoint; raises `NotFound`."""
-    row = session.get(WebhookEndpoint, endpoint_id)
+def listed(
+    session: Session, owner_id: str | None, most: int, after: str | None = None
+) -> Sequence[WebhookEndpoint]:
+    """Give a key's endpoints (None: everybody's) in the order of their ids, callbacks of rounds left out."""
+    query = select(WebhookEndpoint).where(col(WebhookEndpoint.round_id).is_(None))
+    if owner_id is not None:
+        query = query.where(WebhookEndpoint.owner_id == owner_id)
+    if after is not None:
+        query = query.where(col(WebhookEndpoint.id) > after)
+    return session.exec(query.order_by(col(WebhookEndpoint.id)).limit(most)).all()
+
+
+def get(session: Session, endpoint_id: str, *, hold: bool = False) -> WebhookEndpoint:
+    """Find an endpoint, held until the commit when it is to be changed; raises `NotFound`."""
+    row = session.get(WebhookEndpoint, endpoint_id, with_for_update=hold)
     if row is None:
         raise NotFound("There is no such webhook endpoint.")
     return row
@@ -208,10 +220,50 @@ def _move(
     )
 
 
+def delivery(session: Session, delivery_id: str) -> Delivery:
+    """Find a delivery; raises `NotFound`."""
+    row = session.get(Delivery, delivery_id)
+    if row is None:
+        raise NotFound("There is no such delivery.")
+    return row
+
+
+def delivery_of(session: Session, event_id: str, endpoint_id: str) -> Delivery | None:
+    """Find the delivery of an event to an endpoint."""
+    query = select(Delivery).where(Delivery.event_id == event_id, Delivery.endpoint_id == endpoint_id)
+    return session.exec(query).first()
+
+
+def deliveries_of(
+    session: Session,
+    endpoint_id: str,
+    most: int,
+    before: str | None = None,
+    *,
+    state: DeliveryState | None = None,
+) -> Sequence[Delivery]:
+    """Give an endpoint's deliveries, newest first."""
+    query = select(Delivery).where(Delivery.endpoint_id == endpoint_id)
+    if state is not None:
+        query = query.where(Delivery.state == state)
+    if before is not None:
+        query = query.where(col(Delivery.id) < before)
+    return session.exec(query.order_by(col(Delivery.id).desc()).limit(most)).all()
+
+
 def attempts_of(session: Session, delivery_id: str) -> Sequence[Attempt]:
     """Give a delivery's attempts, first to last."""
     query = select(Attempt).where(Attempt.delivery_id == delivery_id)
     return session.exec(query.order_by(col(Attempt.number))).all()
+
+
+def attempts_by_delivery(session: Session, delivery_ids: Sequence[str]) -> dict[str, list[Attempt]]:
+    """Give the attempts at each of these deliveries, first to last."""
+    query = select(Attempt).where(col(Attempt.delivery_id).in_(delivery_ids))
+    found: dict[str, list[Attempt]] = {}
+    for attempt in session.exec(query.order_by(col(Attempt.delivery_id), col(Attempt.number))):
+        found.setdefault(attempt.delivery_id, []).append(attempt)
+    return found
 
 
 def oldest_due(session: Session) -> datetime | None:

@@ -5,15 +5,15 @@ import hashlib
 import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 from sqlalchemy import or_
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from twinning.database import Id, Instant, Json, new_id, now
-from twinning.errors import Forbidden, Unauthorised
-from twinning.fields import Countries, Line, Shape
+from twinning.errors import Forbidden, NotFound, Unauthorised
+from twinning.fields import Countries, Line, Reference, Shape
 from twinning.terms import Role
 
 PREFIX = "asem_"
@@ -41,7 +41,7 @@ class ApiKeyCreate(Shape):
     role: Role
     name: Line
     countries: Countries = []
-    city_id: str | None = None
+    city_id: Reference | None = None
     expires_at: datetime | None = None
 
     @model_validator(mode="after")
@@ -51,9 +51,20 @@ class ApiKeyCreate(Shape):
             raise ValueError("countries belong to a coordinator's key, and only there")
         if (self.role is Role.CITY) != (self.city_id is not None):
             raise ValueError("city_id belongs to a city's key, and only there")
-        if self.expires_at is not None and self.expires_at.tzinfo is None:
-            raise ValueError("expires_at needs a time zone, such as 2027-01-31T00:00:00Z")
         return self
+
+    @field_validator("expires_at")
+    @classmethod
+    def _in_utc(cls, moment: datetime | None) -> datetime | None:
+        """Ask for a time zone, and for a moment that UTC can name."""
+        if moment is None:
+            return None
+        if moment.tzinfo is None:
+            raise ValueError("needs a time zone, such as 2027-01-31T00:00:00Z")
+        try:
+            return moment.astimezone(UTC)
+        except OverflowError:
+            raise ValueError("is no moment that UTC can name") from None
 
 
 class ApiKeyPublic(Shape):
@@ -138,11 +149,27 @@ def identify(session: Session, key: str) -> Caller:
     return caller_of(row)
 
 
-def live(session: Session) -> Sequence[ApiKey]:
-    """Give every key that is not revoked or expired, oldest first."""
+def live(session: Session, most: int | None = None, after: str | None = None) -> Sequence[ApiKey]:
+    """Give the keys that are not revoked or expired, oldest first."""
     expiry = col(ApiKey.expires_at)
     good = select(ApiKey).where(col(ApiKey.revoked_at).is_(None), or_(expiry.is_(None), expiry > now()))
-    return session.exec(good.order_by(col(ApiKey.id))).all()
+    if after is not None:
+        good = good.where(col(ApiKey.id) > after)
+    return session.exec(good.order_by(col(ApiKey.id)).limit(most)).all()
+
+
+def get(session: Session, key_id: str) -> ApiKey:
+    """Find a key that is not revoked; raises `NotFound`."""
+    row = session.get(ApiKey, key_id)
+    if row is None or row.revoked_at is not None:
+        raise NotFound("There is no such key.")
+    return row
+
+
+def of_city(session: Session, city_id: str) -> Sequence[ApiKey]:
+    """Give a city's keys that are not revoked."""
+    mine = select(ApiKey).where(ApiKey.city_id == city_id, col(ApiKey.revoked_at).is_(None))
+    return session.exec(mine.order_by(col(ApiKey.id))).all()
 
 
 def revoke(session: Session, row: ApiKey) -> None:

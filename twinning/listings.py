@@ -9,14 +9,14 @@ from datetime import date, datetime, timedelta
 from typing import Annotated, Any
 
 from pydantic import Field as ShapeField
-from pydantic import Strict, computed_field
-from sqlalchemy import Index, text, update
+from pydantic import Strict, computed_field, field_validator
+from sqlalchemy import Index, or_, text, update
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from twinning import catalogue, work
 from twinning.catalogue import Subject
 from twinning.cities import City
-from twinning.database import Id, Instant, Json, new_id, now
+from twinning.database import Id, Instant, Json, holds, new_id, now
 from twinning.errors import Conflict, NotFound
 from twinning.fields import (
     Count,
@@ -31,8 +31,9 @@ from twinning.fields import (
     Text,
     Themes,
 )
+from twinning.keys import Caller
 from twinning.reference import THEMES
-from twinning.terms import ListingKind, ListingState, SuggestionKind, Work
+from twinning.terms import ListingKind, ListingState, Region, SuggestionKind, Work
 
 LIFE_OF_A_NEED = timedelta(days=365)
 
@@ -101,6 +102,14 @@ class ListingFields(Shape):
     target_groups: Lines = []
     languages: Languages = []
     state: ListingState = ListingState.PUBLISHED
+
+    @field_validator("state")
+    @classmethod
+    def _is_theirs_to_set(cls, state: ListingState) -> ListingState:
+        """Refuse the one state that the calendar alone gives."""
+        if state is ListingState.EXPIRED:
+            raise ValueError("expired is not set by hand; a need expires on its expires_on")
+        return state
 
 
 class PracticeCreate(ListingFields):
@@ -199,9 +208,14 @@ _PUBLIC: dict[str, type[PracticePublic | NeedPublic]] = {
 _TEXTS = ("title", "description", "challenge", "outcomes", "lessons", "transfer_conditions")
 
 
+def kind_of(wanted: ListingCreate) -> ListingKind:
+    """Tell which kind is to be registered."""
+    return ListingKind.PRACTICE if isinstance(wanted, PracticeCreate) else ListingKind.NEED
+
+
 def register(session: Session, city: City, wanted: ListingCreate) -> Listing:
     """Register a listing of a city and ask for its matching; raises `Conflict` for a taken reference."""
-    kind = ListingKind.PRACTICE if isinstance(wanted, PracticeCreate) else ListingKind.NEED
+    kind = kind_of(wanted)
     _keep_reference_free(session, city.id, kind, wanted.external_ref)
     listing = Listing(kind=kind, city_id=city.id, **_columns(wanted.model_dump(mode="json")))
     if kind is ListingKind.NEED and listing.expires_on is None:
@@ -213,7 +227,8 @@ def register(session: Session, city: City, wanted: ListingCreate) -> Listing:
 
 def change(session: Session, listing: Listing, wanted: ListingUpdate) -> frozenset[str]:
     """Change the fields that were sent; gives the names of those that are really different now."""
-    columns = _columns(wanted.model_dump(mode="json", exclude_unset=True))
+    sent = wanted.model_dump(mode="json", include=wanted.model_fields_set)
+    columns = _columns(sent)
     if columns.get("external_ref") not in {None, listing.external_ref}:
         _keep_reference_free(session, listing.city_id, ListingKind(listing.kind), columns["external_ref"])
     changed = frozenset(name for name, value in columns.items() if getattr(listing, name) != value)
@@ -230,9 +245,9 @@ def withdraw(session: Session, listing: Listing) -> None:
     _touch(session, listing)
 
 
-def get(session: Session, kind: ListingKind, listing_id: str) -> Listing:
-    """Find a listing that is not withdrawn; raises `NotFound`."""
-    listing = session.get(Listing, listing_id)
+def get(session: Session, kind: ListingKind, listing_id: str, *, hold: bool = False) -> Listing:
+    """Find a listing that is not withdrawn, held until the commit when asked; raises `NotFound`."""
+    listing = session.get(Listing, listing_id, with_for_update=hold)
     if listing is None or listing.kind != kind or listing.state == ListingState.WITHDRAWN:
         raise NotFound(f"There is no such {kind}.")
     return listing
@@ -242,6 +257,42 @@ def of_city(session: Session, city_id: str) -> Sequence[Listing]:
     """Give a city's listings that are not withdrawn."""
     mine = select(Listing).where(Listing.city_id == city_id, Listing.state != ListingState.WITHDRAWN)
     return session.exec(mine.order_by(col(Listing.id))).all()
+
+
+def listed(
+    session: Session,
+    kind: ListingKind,
+    caller: Caller,
+    most: int,
+    after: str | None = None,
+    *,
+    city_id: str | None = None,
+    country: str | None = None,
+    region: Region | None = None,
+    theme: str | None = None,
+    state: ListingState | None = None,
+    text: str | None = None,
+    external_ref: str | None = None,
+    unmet: bool | None = None,
+) -> Sequence[Listing]:
+    """Give the listings that a caller may see, by id; `text` is looked for in title and texts."""
+    query = select(Listing).join(City, col(City.id) == Listing.city_id).where(Listing.kind == kind)
+    query = query.where(Listing.state != ListingState.WITHDRAWN)
+    if not caller.is_staff:
+        mine = or_(col(City.id) == caller.city_id, col(City.country).in_(caller.countries))
+        query = query.where(or_(col(Listing.state) == ListingState.PUBLISHED, mine))
+    equal = {Listing.city_id: city_id, City.country: country, City.region: region, Listing.state: state}
+    for column, value in (equal | {Listing.external_ref: external_ref, Listing.unmet: unmet}).items():
+        if value is not None:
+            query = query.where(column == value)
+    if theme is not None:
+        query = query.where(holds(session, Listing.themes, theme))
+    if text is not None:
+        found = (col(getattr(Listing, name)).icontains(text, autoescape=True) for name in _TEXTS)
+        query = query.where(or_(*found))
+    if after is not None:
+        query = query.where(col(Listing.id) > after)
+    return session.exec(query.order_by(col(Listing.id)).limit(most)).all()
 
 
 def by_reference(session: Session, city_id: str, kind: ListingKind, reference: str) -> Listing | None:
@@ -255,6 +306,15 @@ def by_reference(session: Session, city_id: str, kind: ListingKind, reference: s
     return session.exec(query).first()
 
 
+def needs_about(session: Session, themes: Sequence[str]) -> frozenset[str]:
+    """Give the ids of the published needs that bear any of these themes."""
+    about = or_(*(holds(session, Listing.themes, theme) for theme in themes))
+    query = select(Listing.id).where(
+        Listing.kind == ListingKind.NEED, Listing.state == ListingState.PUBLISHED, about
+    )
+    return frozenset(session.exec(query))
+
+
 def public(listing: Listing) -> ListingPublic:
     """Show a listing."""
     return _PUBLIC[listing.kind].model_validate(listing)
@@ -266,26 +326,36 @@ def is_matched(listing: Listing, city_is_registered: bool) -> bool:
 
 
 def body_of(listing: Listing) -> str:
-    """Lay out a listing's texts after its title, each once, with its themes and groups as words."""
+    """Lay out what was written under a listing's title."""
     parts: list[str | None] = [getattr(listing, name) for name in _TEXTS[1:]]
-    parts += [THEMES[theme].label for theme in listing.themes if theme in THEMES]
-    parts += listing.target_groups
     return "\n".join(part for part in parts if part)
 
 
+def labels_of(listing: Listing) -> tuple[str, ...]:
+    """Give the labels of a listing's themes and its target groups, which are matched as words."""
+    return (
+        *(THEMES[theme].label for theme in listing.themes if theme in THEMES),
+        *listing.target_groups,
+    )
+
+
 def text_of(listing: Listing) -> str:
-    """Lay out all that is matched of a listing."""
-    return f"{listing.title}\n{body_of(listing)}"
+    """Lay out all that is matched of a listing, each part once."""
+    return "\n".join((listing.title, body_of(listing), *labels_of(listing)))
 
 
-def mark_unmet(session: Session, unmet: bool, need_ids: Iterable[str]) -> None:
-    """Keep whether needs are answered; it is an observation, so it makes no new version."""
+def mark_unmet(session: Session, need_ids: Iterable[str], *, unmet: bool) -> None:
+    """Keep whether needs are answered; it is an observation, so it makes no new version.
+
+    A need that someone is changing at this moment is left alone: that change asks for its own matching.
+    """
     for some in _batches(sorted(need_ids)):
-        session.execute(
-            update(Listing)
-            .where(col(Listing.id).in_(some), col(Listing.unmet).is_distinct_from(unmet))
-            .values(unmet=unmet)
+        differing = select(Listing.id).where(
+            col(Listing.id).in_(some), col(Listing.unmet).is_distinct_from(unmet)
         )
+        free = session.exec(differing.with_for_update(skip_locked=True)).all()
+        if free:
+            session.execute(update(Listing).where(col(Listing.id).in_(free)).values(unmet=unmet))
 
 
 def _batches(ids: Sequence[str], size: int = 500) -> Iterable[Sequence[str]]:

@@ -119,7 +119,7 @@ def _fan_out(
 def feed(
     session: Session, caller: Caller, after: int, types: Sequence[str], most: int
 ) -> Sequence[StoredEvent]:
-    """Give the next events that this caller may see, in order, after a number of the feed (0: from the oldest)."""
+    """Give the next events that this caller may see, in order, after a number of the feed (0: all)."""
     query = select(StoredEvent).where(col(StoredEvent.sequence) > after)
     if not caller.is_staff:
         named = select(EventCity.sequence).where(

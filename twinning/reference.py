@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two lists that every service reads and none may change: ASEM's partner countries and the themes.
+"""What every service reads and none may change: ASEM's partner countries, the themes, and the map.
 
-Both are read once, at import, from the files that ship in ``twinning/data``. A city's region follows
+The lists are read once, at import, from the files that ship in ``twinning/data``. A city's region follows
 from its country alone; nobody types it, so nobody can mistype it.
 """
 
 import csv
+import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 from typing import Any, Literal, cast
@@ -17,7 +20,7 @@ import yaml
 Region = Literal["asia", "europe"]
 ThemeGroup = Literal["building_block", "focal_area", "cluster", "sdg"]
 
-_DATA = files("twinning.data")
+_DATA = files("twinning") / "data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,35 @@ class Theme:
     id: str
     label: str
     group: ThemeGroup
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """The drawing of Asia and Europe and its frame: degrees of longitude and latitude, size in SVG units."""
+
+    west: float
+    east: float
+    south: float
+    north: float
+    width: int
+    height: int
+    drawing: str
+    """The land and the borders as SVG elements, without the ``svg`` element around them."""
+
+    def place(self, latitude: float, longitude: float) -> tuple[float, float]:
+        """Where a city stands in the drawing, from its upper left corner; a city outside is put on its edge.
+
+        Miller's cylindrical projection (O. M. Miller, Geographical Review 32, 1942).
+        """
+        scale = self.width / math.radians(self.east - self.west)
+        across = scale * math.radians(longitude - self.west)
+        down = scale * (_miller(self.north) - _miller(latitude))
+        return min(max(across, 0.0), float(self.width)), min(max(down, 0.0), float(self.height))
+
+
+def _miller(latitude: float) -> float:
+    """Miller's ordinate of a latitude, in radians, growing to the north."""
+    return 1.25 * math.log(math.tan(math.pi / 4 + 0.4 * math.radians(latitude)))
 
 
 def _countries() -> Iterator[Country]:
@@ -64,7 +96,7 @@ def _themes() -> Iterator[Theme]:
 
 
 COUNTRIES: Mapping[str, Country] = MappingProxyType({country.code: country for country in _countries()})
-"""ASEM's partner countries by ISO 3166-1 alpha-2 code, in capitals; the table names the source of each row."""
+"""ASEM's partner countries by ISO 3166-1 alpha-2 code, in capitals; the table names each row's source."""
 
 THEMES: Mapping[str, Theme] = MappingProxyType({theme.id: theme for theme in _themes()})
 """The themes by id, in lower case: ``bb1``, ``kf1.1``, ``cl1``, ``sdg-1``."""
@@ -79,3 +111,12 @@ def region_of(code: str) -> Region:
     if country is None:
         raise ValueError(f"{code!r} is not the ISO 3166-1 alpha-2 code of an ASEM partner country.")
     return country.region
+
+
+@cache
+def asia_and_europe() -> Map:
+    """The map that ships with the project; the file is read at the first call only."""
+    frame = json.loads((_DATA / "map.json").read_text(encoding="utf-8"))
+    svg = (_DATA / "map.svg").read_text(encoding="utf-8")
+    bounds = {name: frame[name] for name in ("west", "east", "south", "north", "width", "height")}
+    return Map(**bounds, drawing=svg[svg.index(">") + 1 : svg.rindex("</svg>")].strip())

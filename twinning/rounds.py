@@ -152,9 +152,28 @@ def ask(session: Session, wanted: RoundRequest, asked_by: str) -> MatchingRound:
     return row
 
 
-def get(session: Session, round_id: str) -> MatchingRound:
-    """Find a round; raises `NotFound`."""
-    row = session.get(MatchingRound, round_id)
+def listed(
+    session: Session,
+    asked_by: str | None,
+    most: int,
+    after: str | None = None,
+    *,
+    state: RoundState | None = None,
+) -> Sequence[MatchingRound]:
+    """Give the rounds that a key asked for (None: all), in the order of their ids."""
+    query = select(MatchingRound)
+    if asked_by is not None:
+        query = query.where(MatchingRound.asked_by == asked_by)
+    if state is not None:
+        query = query.where(MatchingRound.state == state)
+    if after is not None:
+        query = query.where(col(MatchingRound.id) > after)
+    return session.exec(query.order_by(col(MatchingRound.id)).limit(most)).all()
+
+
+def get(session: Session, round_id: str, *, hold: bool = False) -> MatchingRound:
+    """Find a round, held until the commit when it is to be changed; raises `NotFound`."""
+    row = session.get(MatchingRound, round_id, with_for_update=hold)
     if row is None:
         raise NotFound("There is no such matching round.")
     return row
@@ -194,6 +213,8 @@ def cut(session: Session, row: MatchingRound, blocks: Sequence[Sequence[str]]) -
         session.add(RoundBlock(round_id=row.id, number=number, learners=list(learners)))
         work.enqueue(session, Work.ROUND_BLOCK, block_subject(row.id, number))
     set_state(session, row, RoundState.RUNNING)
+    if not blocks:
+        work.enqueue(session, Work.ROUND_ASSEMBLY, row.id)
 
 
 def blocks_of(session: Session, round_id: str) -> Sequence[RoundBlock]:
@@ -203,19 +224,26 @@ def blocks_of(session: Session, round_id: str) -> Sequence[RoundBlock]:
     ).all()
 
 
-def end_block(session: Session, round_id: str, number: int, found: bytes, catalogue_version: int) -> bool:
-    """Keep what a block found; gives whether it was the last one."""
+def learners_of(session: Session, round_id: str, number: int) -> list[str]:
+    """Give the learners of one block."""
+    query = select(RoundBlock.learners).where(RoundBlock.round_id == round_id, RoundBlock.number == number)
+    return list(session.exec(query).one())
+
+
+def end_block(session: Session, round_id: str, number: int, found: bytes, catalogue_version: int) -> None:
+    """Keep what a block found; the last one to end asks for the assembly."""
+    # The round's row is the lock that makes one of two blocks which end together the last.
+    session.exec(select(MatchingRound.id).where(MatchingRound.id == round_id).with_for_update()).one()
     session.execute(
         update(RoundBlock)
         .where(col(RoundBlock.round_id) == round_id, col(RoundBlock.number) == number)
         .values(found=found, catalogue_version=catalogue_version)
     )
-    # The round's row is the lock that makes one of two blocks which end together the last.
-    session.exec(select(MatchingRound.id).where(MatchingRound.id == round_id).with_for_update()).one()
     open_blocks = select(func.count()).where(
         col(RoundBlock.round_id) == round_id, col(RoundBlock.found).is_(None)
     )
-    return session.exec(open_blocks).one() == 0
+    if session.exec(open_blocks).one() == 0:
+        work.enqueue(session, Work.ROUND_ASSEMBLY, round_id)
 
 
 def propose(session: Session, round_id: str, suggestions: Sequence[Suggestion]) -> None:
@@ -241,6 +269,25 @@ def suggestions_of(session: Session, round_id: str) -> Sequence[Suggestion]:
         .order_by(col(RoundSuggestion.place))
     )
     return session.exec(query).all()
+
+
+def proposed_ids(round_id: str) -> Any:
+    """Ask for the ids of what a round proposes, as a part of another question."""
+    return select(RoundSuggestion.suggestion_id).where(RoundSuggestion.round_id == round_id)
+
+
+def proposed(
+    session: Session, round_id: str, most: int, after: int | None = None
+) -> Sequence[tuple[int, Suggestion]]:
+    """Give a part of what a round proposes, best first, with the places."""
+    query = (
+        select(RoundSuggestion.place, Suggestion)
+        .join(Suggestion, col(RoundSuggestion.suggestion_id) == Suggestion.id)
+        .where(RoundSuggestion.round_id == round_id)
+    )
+    if after is not None:
+        query = query.where(col(RoundSuggestion.place) > after)
+    return session.exec(query.order_by(col(RoundSuggestion.place)).limit(most)).all()
 
 
 def progress(session: Session, round_id: str) -> Progress:

@@ -69,6 +69,14 @@ class Settings(BaseSettings):
             raise ValueError("at least one delay is needed")
         return value
 
+    @field_validator("webhook_verify", "moderation", "secrets_key")
+    @classmethod
+    def _not_yet(cls, value: bool | str) -> bool | str:
+        """Refuse to start with a promise that this version does not keep."""
+        if value:
+            raise ValueError("this version does not offer it yet; leave it unset")
+        return value
+
     @field_validator("database_url")
     @classmethod
     def _known_database(cls, value: str) -> str:

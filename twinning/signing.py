@@ -22,7 +22,7 @@ MOST_KEY_BYTES = 64
 EVENT_ID = re.compile(r"[!-\-/-~]{1,256}")
 
 
-class SecretMalformed(ValueError):  # noqa: N818 (named for what is wrong, like all our errors)
+class SecretMalformed(ValueError):
     """Raised for a text that is no signing secret; the message never repeats the text."""
 
 

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Index, delete, exists, text
+from sqlalchemy import BigInteger, ColumnElement, Index, delete, exists, or_, text, tuple_
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from twinning.database import Id, Instant, Json, new_id, now
+from twinning.cities import City
+from twinning.database import Id, Instant, Json, holds, new_id, now
 from twinning.errors import NotFound
 from twinning.fields import Shape
+from twinning.keys import Caller
+from twinning.listings import Listing
 from twinning.terms import Band, CityRole, Region, SuggestionKind, SuggestionStatus
 
 # A score that moves by less than this, with the same reasons, is not news.
@@ -143,6 +146,11 @@ class SuggestionPublic(Shape):
     updated_at: datetime
 
 
+def key_of(kind: SuggestionKind, city_ids: Sequence[str]) -> str:
+    """Name a set of cities: in order for a study visit, host first; else sorted."""
+    return ":".join(city_ids if kind is SuggestionKind.STUDY_VISIT else sorted(city_ids))
+
+
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """What the engine found for one set of cities, ready to be kept."""
@@ -160,8 +168,7 @@ class Proposal:
     @property
     def pair_key(self) -> str:
         """Name the set of cities: in order for a study visit, host first; else sorted."""
-        ids = [city.city_id for city in self.cities]
-        return ":".join(ids if self.kind is SuggestionKind.STUDY_VISIT else sorted(ids))
+        return key_of(self.kind, [city.city_id for city in self.cities])
 
     def columns(self) -> dict[str, Any]:
         """Lay the proposal out as a suggestion's columns."""
@@ -286,6 +293,71 @@ def get(session: Session, suggestion_id: str) -> Suggestion:
     if row is None:
         raise NotFound("There is no such suggestion.")
     return row
+
+
+def listed(
+    session: Session,
+    caller: Caller,
+    most: int,
+    after: tuple[float, str] | None = None,
+    *,
+    kind: SuggestionKind | None = None,
+    city_id: str | None = None,
+    country: str | None = None,
+    theme: str | None = None,
+    status: SuggestionStatus | None = None,
+    min_band: Band | None = None,
+    text: str | None = None,
+    among: Any = None,
+) -> Sequence[Suggestion]:
+    """Give the suggestions that a caller may see, best first; those that fell only when asked for by status.
+
+    `among` narrows them to the ids of a sub-query, `text` is looked for in the cities' names and the titles.
+    """
+    query = select(Suggestion)
+    live = col(Suggestion.status).not_in(GONE)
+    query = query.where(live if status is None else col(Suggestion.status) == status)
+    if not caller.is_staff:
+        query = query.where(_names(caller.city_id, caller.countries))
+    if kind is not None:
+        query = query.where(Suggestion.kind == kind)
+    if city_id is not None:
+        query = query.where(_names(city_id, ()))
+    if country is not None:
+        query = query.where(_names(None, (country,)))
+    if theme is not None:
+        query = query.where(holds(session, Suggestion.themes, theme))
+    if min_band is not None:
+        query = query.where(col(Suggestion.band).in_([band for band in Band if band.reaches(min_band)]))
+    if text is not None:
+        query = query.where(_mentions(text))
+    if among is not None:
+        query = query.where(col(Suggestion.id).in_(among))
+    if after is not None:
+        query = query.where(tuple_(-col(Suggestion.score), col(Suggestion.id)) > tuple_(-after[0], after[1]))
+    order = (col(Suggestion.score).desc(), col(Suggestion.id))
+    return session.exec(query.order_by(*order).limit(most)).all()
+
+
+def _names(city_id: str | None, countries: Collection[str]) -> ColumnElement[bool]:
+    """Ask whether a suggestion names a city or one of some countries."""
+    wanted = or_(col(SuggestionCity.city_id) == city_id, col(SuggestionCity.country).in_(countries))
+    return col(Suggestion.id).in_(select(SuggestionCity.suggestion_id).where(wanted))
+
+
+def _mentions(text: str) -> ColumnElement[bool]:
+    """Ask whether a suggestion's cities or listings have a text in their name or title."""
+    cities = (
+        select(SuggestionCity.suggestion_id)
+        .join(City, col(City.id) == SuggestionCity.city_id)
+        .where(col(City.name).icontains(text, autoescape=True))
+    )
+    listings = (
+        select(SuggestionListing.suggestion_id)
+        .join(Listing, col(Listing.id) == SuggestionListing.listing_id)
+        .where(col(Listing.title).icontains(text, autoescape=True))
+    )
+    return or_(col(Suggestion.id).in_(cities), col(Suggestion.id).in_(listings))
 
 
 def public(row: Suggestion) -> SuggestionPublic:

@@ -52,27 +52,9 @@ class Claim:
     tries: int
 
 
-def enqueue(
-    session: Session,
-    kind: Work,
-    subject: str,
-    payload: dict[str, Any] | None = None,
-    due_at: datetime | None = None,
-) -> None:
+def enqueue(session: Session, kind: Work, subject: str, payload: dict[str, Any] | None = None) -> None:
     """Ask for work in this transaction; asked for again while it waits or runs, it is done (again) once."""
-    moment = now()
-    row = {
-        "id": new_id(),
-        "kind": kind,
-        "subject": subject,
-        "payload": payload or {},
-        "due_at": due_at or moment,
-        "fence": _fence_of(moment),
-        "tries": 0,
-        "leased_by": None,
-        "error": None,
-        "created_at": moment,
-    }
+    row = _unit(kind, subject, payload or {}, now())
     put(
         session,
         WorkUnit,
@@ -80,8 +62,28 @@ def enqueue(
         ["kind", "subject"],
         ["payload", "due_at", "fence", "tries", "leased_by", "error"],
     )
-    if due_at is None:
-        ring_after(session, Bell.MATCH)
+    ring_after(session, Bell.MATCH)
+
+
+def plan(session: Session, kind: Work, subject: str, due_at: datetime) -> None:
+    """See to it that work stands in the queue for a later time; where it stands already it is left alone."""
+    put(session, WorkUnit, [_unit(kind, subject, {}, due_at)], ["kind", "subject"], [])
+
+
+def _unit(kind: Work, subject: str, payload: dict[str, Any], due_at: datetime) -> dict[str, Any]:
+    moment = now()
+    return {
+        "id": new_id(),
+        "kind": kind,
+        "subject": subject,
+        "payload": payload,
+        "due_at": due_at,
+        "fence": _fence_of(moment),
+        "tries": 0,
+        "leased_by": None,
+        "error": None,
+        "created_at": moment,
+    }
 
 
 def _fence_of(moment: datetime) -> int:
@@ -144,6 +146,16 @@ def set_back(session: Session, unit: Claim, error: str) -> None:
     )
 
 
+def release(session: Session, claims: Sequence[Claim], pause_s: float) -> None:
+    """Give units back that could not be done through no fault of theirs."""
+    held = sorted((claim.id, claim.fence) for claim in claims)
+    session.execute(
+        update(WorkUnit)
+        .where(tuple_(col(WorkUnit.id), col(WorkUnit.fence)).in_(held))
+        .values(due_at=now() + timedelta(seconds=pause_s), tries=WorkUnit.tries - 1, leased_by=None)
+    )
+
+
 def strike(session: Session, kind: Work, subjects: Sequence[str]) -> None:
     """Take back what was asked for and is not wanted any more."""
     session.execute(delete(WorkUnit).where(col(WorkUnit.kind) == kind, col(WorkUnit.subject).in_(subjects)))
@@ -152,6 +164,11 @@ def strike(session: Session, kind: Work, subjects: Sequence[str]) -> None:
 def is_due(session: Session) -> bool:
     """Say whether anything waits to be taken."""
     return session.scalar(select(col(WorkUnit.id)).where(col(WorkUnit.due_at) <= now()).limit(1)) is not None
+
+
+def oldest_due(session: Session) -> datetime | None:
+    """Give when the longest-waiting due unit became due."""
+    return session.scalar(select(func.min(WorkUnit.due_at)).where(col(WorkUnit.due_at) <= now()))
 
 
 def waiting(session: Session, kind: Work | None = None) -> int:

@@ -201,6 +201,13 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_work_unit_due_at"), ["due_at"], unique=False)
 
     op.create_table(
+        "worker",
+        sa.Column("name", sa.String(80), nullable=False),
+        sa.Column("service", sa.String(20), nullable=False),
+        sa.Column("beat_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_worker")),
+    )
+    op.create_table(
         "listing",
         sa.Column("id", sa.String(36), nullable=False),
         sa.Column("kind", sa.String(10), nullable=False),
@@ -382,8 +389,16 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("attempt")
     with op.batch_alter_table("delivery", schema=None) as batch_op:
-        batch_op.drop_index("ix_delivery_waiting")
-        batch_op.drop_index("ix_delivery_leased")
+        batch_op.drop_index(
+            "ix_delivery_waiting",
+            sqlite_where=sa.text("state = 'pending' AND leased_by IS NULL"),
+            postgresql_where=sa.text("state = 'pending' AND leased_by IS NULL"),
+        )
+        batch_op.drop_index(
+            "ix_delivery_leased",
+            sqlite_where=sa.text("state = 'pending' AND leased_by IS NOT NULL"),
+            postgresql_where=sa.text("state = 'pending' AND leased_by IS NOT NULL"),
+        )
         batch_op.drop_index("ix_delivery_endpoint_id_state")
         batch_op.drop_index(
             "ix_delivery_due",
@@ -419,6 +434,7 @@ def downgrade() -> None:
         batch_op.drop_index("ix_listing_kind_city_id")
 
     op.drop_table("listing")
+    op.drop_table("worker")
     with op.batch_alter_table("work_unit", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_work_unit_due_at"))
 

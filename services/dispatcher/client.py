@@ -11,34 +11,22 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache, lru_cache, partial
+from functools import lru_cache
 from typing import Literal, Self, cast
 
-from aiohttp import (
-    ClientConnectorError,
-    ClientError,
-    ClientResponse,
-    ClientSession,
-    ClientSSLError,
-    ClientTimeout,
-    ConnectionTimeoutError,
-    DummyCookieJar,
-    TCPConnector,
-)
+import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.connector import AddrInfoType, Connection
 from yarl import URL
 
+from services.dispatcher.network import Resolve, SystemLookup, tls_context
 from services.dispatcher.retries import WAITING_STATUSES, retry_after_seconds
 from twinning.addresses import AddressRefused, Rules, check_url, vet
-
-Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 READ_BYTES = 16 * 1024
 KEPT_BYTES = 2 * 1024
@@ -46,7 +34,6 @@ LINE_BYTES = 8 * 1024
 MOST_HEADERS = 100
 # A name with a thousand addresses would make a port scanner of us.
 MOST_ADDRESSES = 4
-LOOKUP_THREADS = 32
 # Many servers drop an idle connection after 5 s; a post that meets the closing door counts as failed.
 IDLE_S = 4.0
 # No connection carries a post later than this after the look-up that allowed it.
@@ -67,21 +54,20 @@ ErrorClass = Literal[
     "url_not_allowed", "request_invalid", "dns_error", "address_not_public", "connect_error", "tls_error",
     "timeout", "protocol_error", "redirect_refused", "http_error",
 ]  # fmt: skip
+BROKEN_OFF = (ConnectionResetError, ConnectionAbortedError)
 REFUSED: dict[str, ErrorClass] = {
     "address-not-public": "address_not_public",
     "host-not-resolvable": "dns_error",
 }
 # The first line that fits gives the class.
-CLASSES: tuple[tuple[type[Exception], ErrorClass], ...] = (
-    (ClientSSLError, "tls_error"),
-    (ssl.SSLError, "tls_error"),
-    (ConnectionTimeoutError, "connect_error"),
-    (TimeoutError, "timeout"),
-    (ClientConnectorError, "connect_error"),
-    (ClientError, "protocol_error"),
-    (ConnectionError, "protocol_error"),
-    (OSError, "connect_error"),
-    (ValueError, "request_invalid"),
+CLASSES: tuple[tuple[tuple[type[Exception], ...], ErrorClass], ...] = (
+    ((aiohttp.ClientSSLError, ssl.SSLError), "tls_error"),
+    ((aiohttp.ConnectionTimeoutError,), "connect_error"),
+    ((TimeoutError,), "timeout"),
+    ((aiohttp.ClientConnectorError,), "connect_error"),
+    ((aiohttp.ClientError, ConnectionError), "protocol_error"),
+    ((OSError,), "connect_error"),
+    ((ValueError,), "request_invalid"),
 )
 
 
@@ -121,35 +107,6 @@ class _Attempt:
 _attempt: ContextVar[_Attempt] = ContextVar("attempt")
 
 
-@cache
-def tls_context(cafile: str | None = None) -> ssl.SSLContext:
-    """The TLS settings of this process: 1.2 or newer, always verified, `cafile` trusted besides the system's.
-
-    Made once, since one costs some 20 ms of processor time.
-    """
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    if cafile is not None:
-        context.load_verify_locations(cafile)
-    return context
-
-
-class _Lookup:
-    """Look-ups by the system's resolver, on threads of their own: a stuck one must not stop other work."""
-
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="lookup")
-
-    async def __call__(self, host: str, port: int) -> list[str]:
-        look = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-        infos = await asyncio.get_running_loop().run_in_executor(self._threads, look)
-        return [str(info[4][0]) for info in infos]
-
-    def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-
 class _VettedResolver(AbstractResolver):
     """Gives the client library addresses that passed, or refuses the name."""
 
@@ -173,10 +130,10 @@ class _VettedResolver(AbstractResolver):
         """Nothing is held here."""
 
 
-class _NotedResponse(ClientResponse):
+class _NotedResponse(aiohttp.ClientResponse):
     """An answer that notes which connection it came by, kept ones included."""
 
-    async def start(self, connection: Connection) -> ClientResponse:
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
         attempt = _attempt.get()
         attempt.transport = connection.transport
         if connection.transport is not None:
@@ -188,7 +145,7 @@ class _NotedResponse(ClientResponse):
 class _Kept:
     """A session with its pool of connections, and how many posts are under way in it."""
 
-    session: ClientSession
+    session: aiohttp.ClientSession
     born: float
     posts: int = 0
 
@@ -215,8 +172,8 @@ class BoundedClient:
         self._timeout_s = timeout_s
         self._connect_s = connect_s
         self._limit = limit
-        self._lookup = None if resolve else _Lookup()
-        self._resolver = _VettedResolver(resolve or cast("Resolve", self._lookup), rules)
+        self._lookup = None if resolve else SystemLookup()
+        self._resolver = _VettedResolver(resolve or cast("SystemLookup", self._lookup), rules)
         self._tls = tls_context(cafile)
         self._target = lru_cache(maxsize=4096)(self._checked)
         self._kept: _Kept | None = None
@@ -240,7 +197,7 @@ class BoundedClient:
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._exchange(url, body, headers, attempt)
-        except (ClientError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, OSError, ValueError) as error:
             attempt.error = attempt.error or _class_of(error)
             # Closing politely would wait for a peer that does not read, and leave the socket open.
             if attempt.transport is not None:
@@ -267,18 +224,19 @@ class BoundedClient:
                 response.close()
 
     @asynccontextmanager
-    async def _session(self) -> AsyncIterator[ClientSession]:
+    async def _session(self) -> AsyncIterator[aiohttp.ClientSession]:
         """The session of now; one that is too old is replaced, and closed when its last post has ended."""
-        if self._kept is None:
+        before = self._kept
+        if before is None:
             raise RuntimeError("the client is used inside `async with`")
-        kept = self._kept
-        if time.monotonic() - kept.born > POLICY_S - self._timeout_s:
-            kept, old = self._new(), kept
-            self._kept = kept
-            if not old.posts:
-                await old.session.close()
+        if time.monotonic() - before.born > POLICY_S - self._timeout_s:
+            self._kept = self._new()
+        kept = self._kept or before
+        # Counted before anything is awaited, lest another post retires the session and finds it idle.
         kept.posts += 1
         try:
+            if before is not kept and not before.posts:
+                await before.session.close()
             yield kept.session
         finally:
             kept.posts -= 1
@@ -286,7 +244,7 @@ class BoundedClient:
                 await kept.session.close()
 
     def _new(self) -> _Kept:
-        connector = TCPConnector(
+        connector = aiohttp.TCPConnector(
             resolver=self._resolver,
             use_dns_cache=False,
             ssl=self._tls,
@@ -294,13 +252,15 @@ class BoundedClient:
             keepalive_timeout=IDLE_S,
             socket_factory=self._socket,
         )
-        session = ClientSession(
+        session = aiohttp.ClientSession(
             connector=connector,
             headers=SESSION_HEADERS,
-            cookie_jar=DummyCookieJar(),
+            cookie_jar=aiohttp.DummyCookieJar(),
             response_class=_NotedResponse,
             # The library rounds longer times up to whole seconds unless the threshold is out of reach.
-            timeout=ClientTimeout(total=None, sock_connect=self._connect_s, ceil_threshold=float("inf")),
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=self._connect_s, ceil_threshold=float("inf")
+            ),
             trust_env=False,
             auto_decompress=False,
             read_bufsize=READ_BYTES,
@@ -327,7 +287,7 @@ class BoundedClient:
         return socket.socket(family=family, type=kind, proto=proto)
 
 
-async def _read(response: ClientResponse, attempt: _Attempt) -> None:
+async def _read(response: aiohttp.ClientResponse, attempt: _Attempt) -> None:
     """Keep the beginning of the body, and break off where it goes on for too long."""
     seen = 0
     while chunk := await response.content.readany():
@@ -351,4 +311,7 @@ def _verdict(status: int) -> ErrorClass | None:
 def _class_of(error: Exception) -> ErrorClass:
     if isinstance(error, AddressRefused):
         return REFUSED.get(error.code, "url_not_allowed")
+    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, BROKEN_OFF):
+        # The peer was there and hung up before a request: it did not like our TLS.
+        return "tls_error"
     return next(name for kind, name in CLASSES if isinstance(error, kind))

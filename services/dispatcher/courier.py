@@ -17,8 +17,9 @@ from datetime import datetime
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from services.dispatcher.client import BoundedClient, Resolve
+from services.dispatcher.client import BoundedClient
 from services.dispatcher.delivery import attempt
+from services.dispatcher.network import Resolve
 from twinning.addresses import Rules
 from twinning.database import Database, now
 from twinning.deliveries import Sending, give_back, next_due, take_due

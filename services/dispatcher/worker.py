@@ -7,12 +7,13 @@ import socket
 
 from celery import signals
 
-from services.broker import make_app
+from services.broker import make_app, make_worker
 from services.dispatcher.courier import Courier
 from services.dispatcher.tasks import register
 from twinning.database import Database
 from twinning.settings import Settings
 from twinning.terms import Bell
+from twinning.workers import Heart
 
 # From SIGTERM to the end of the process no supervisor should have to wait for longer.
 STOP_S = 3.0
@@ -38,21 +39,16 @@ def run(settings: Settings) -> int:
     signals.worker_shutting_down.connect(halt, weak=False)
     # Until Celery listens to signals itself, a second or more from now, this does.
     signal.signal(signal.SIGTERM, _end)
+    heart = Heart(database, name, "dispatcher")
+    heart.start()
     courier.start()
     try:
-        worker = app.Worker(
-            hostname=name,
-            queues=[Bell.DELIVER.value],
-            pool_cls="solo",
-            without_gossip=True,
-            without_mingle=True,
-            without_heartbeat=True,
-            quiet=True,
-        )
+        worker = make_worker(app, Bell.DELIVER, name)
         worker.start()
         return int(worker.exitcode or 0)
     finally:
         courier.stop(STOP_S)
+        heart.stop()
         database.close()
 
 

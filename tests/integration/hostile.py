@@ -12,10 +12,37 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import cast
 
-Manner = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
 DRIP_S = 0.05
 BOMB = gzip.compress(bytes(200_000_000), compresslevel=1)
+
+
+@dataclass
+class Call:
+    """One connection that a receiver accepted."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    requests: list[bytes]
+
+    async def read(self) -> None:
+        """Take one request with its body and note it at the receiver."""
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        lines = head.lower().split(b"\r\n")
+        length = next(int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length:"))
+        self.requests.append(head + await self.reader.readexactly(length))
+
+    async def write(self, data: bytes) -> None:
+        """Send these bytes as far as the client takes them."""
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def close(self) -> None:
+        """End the connection the polite way."""
+        self.writer.close()
+        await self.writer.wait_closed()
+
+
+Manner = Callable[[Call], Awaitable[None]]
 
 
 @dataclass
@@ -54,10 +81,9 @@ async def receiver(
         task = asyncio.current_task()
         assert task is not None
         running.add(task)
-        reader.requests = listening.requests  # type: ignore[attr-defined]
         # The client is free to hang up on us, and the end of the block cancels what still runs.
         with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            await manner(reader, writer)
+            await manner(Call(reader, writer, listening.requests))
         writer.transport.abort()
         running.discard(task)
 
@@ -73,32 +99,15 @@ async def receiver(
         await asyncio.gather(*ending)
 
 
-async def read_request(reader: asyncio.StreamReader) -> bytes:
-    """One request with its body, noted at the receiver."""
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = next(
-        int(line.split(b":")[1])
-        for line in head.lower().split(b"\r\n")
-        if line.startswith(b"content-length:")
-    )
-    request = head + await reader.readexactly(length)
-    reader.requests.append(request)  # type: ignore[attr-defined]
-    return request
+def answering(answer: bytes, *, then_close: bool = False) -> Manner:
+    """Answer each request with the same bytes, and keep the connection or not."""
 
-
-def answering(*parts: bytes, then_close: bool = False) -> Manner:
-    """Answer each request with the same bytes, in parts with a pause between, and keep the connection or not."""
-
-    async def manner(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def manner(call: Call) -> None:
         while True:
-            await read_request(reader)
-            for part in parts:
-                writer.write(part)
-                await writer.drain()
-                await asyncio.sleep(0 if len(parts) == 1 else DRIP_S)
+            await call.read()
+            await call.write(answer)
             if then_close:
-                writer.close()
-                await writer.wait_closed()
+                await call.close()
                 return
 
     return manner
@@ -107,40 +116,44 @@ def answering(*parts: bytes, then_close: bool = False) -> Manner:
 def repeating(first: bytes, again: bytes, pause_s: float) -> Manner:
     """Answer a request with a beginning and then the same bytes for ever."""
 
-    async def manner(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_request(reader)
-        writer.write(first)
+    async def manner(call: Call) -> None:
+        await call.read()
+        await call.write(first)
         while True:
-            writer.write(again)
-            await writer.drain()
+            await call.write(again)
             await asyncio.sleep(pause_s)
 
     return manner
 
 
-async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def hang(call: Call) -> None:
     """Take the request and say nothing."""
-    await read_request(reader)
+    await call.read()
     await asyncio.Event().wait()
 
 
-async def never_read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def greet(call: Call) -> None:
+    """Speak first, as a mail server does."""
+    await call.write(b"220 mail.example.org ready\r\n" * 9)
+    await asyncio.Event().wait()
+
+
+async def never_read(call: Call) -> None:
     """Accept and let the request pile up in the buffers of both sides."""
-    cast("asyncio.Transport", writer.transport).pause_reading()
+    cast("asyncio.Transport", call.writer.transport).pause_reading()
     await asyncio.Event().wait()
 
 
-async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def reset(call: Call) -> None:
     """Take the request and answer with a TCP reset."""
-    await read_request(reader)
-    raw = writer.get_extra_info("socket")
+    await call.read()
+    raw = call.writer.get_extra_info("socket")
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def hang_up(call: Call) -> None:
     """Accept and close without a word."""
-    writer.close()
-    await writer.wait_closed()
+    await call.close()
 
 
 def head(status: str, *lines: str) -> bytes:

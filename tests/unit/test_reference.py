@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twinning.reference import COUNTRIES, THEMES, region_of
+from twinning.reference import COUNTRIES, THEMES, asia_and_europe, region_of
 
 
 def test_fifty_one_countries_take_part() -> None:
@@ -73,3 +73,31 @@ def test_reference_lists_cannot_be_changed() -> None:
         COUNTRIES["TR"] = COUNTRIES["GR"]  # type: ignore[index]
     with pytest.raises(FrozenInstanceError):
         COUNTRIES["GR"].region = "asia"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("latitude", "longitude", "x", "y"),
+    [(0, -26, 0.0, 429.6), (0, 77, 500.0, 429.6), (72, 180, 1000.0, 0.0), (-48, 180, 1000.0, 682.0)],
+)
+def test_the_map_places_known_points(latitude: float, longitude: float, x: float, y: float) -> None:
+    """The corners of the frame and the equator fall where Miller's projection puts them."""
+    assert asia_and_europe().place(latitude, longitude) == pytest.approx((x, y), abs=0.5)
+
+
+@given(st.floats(-90, 90), st.floats(-180, 180))
+def test_every_city_has_a_place_in_the_drawing(latitude: float, longitude: float) -> None:
+    """A place anywhere on the globe is drawn inside the frame, at its edge if need be."""
+    drawn = asia_and_europe()
+    x, y = drawn.place(latitude, longitude)
+    assert 0 <= x <= drawn.width
+    assert 0 <= y <= drawn.height
+
+
+def test_the_drawing_is_two_elements_and_small_enough_to_inline() -> None:
+    """The map is land and borders, loads nothing, and stays under 150 kB."""
+    drawing = asia_and_europe().drawing
+    assert drawing.count("<path") == 2
+    assert "Natural Earth" in drawing
+    assert "<svg" not in drawing
+    assert "href" not in drawing
+    assert len(drawing) < 150_000

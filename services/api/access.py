@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may see and change what: what a key may not see is not there, what it may only see is forbidden.
+
+Published cities, practices and needs are read by every key; a listing in another state by those who look
+after its city. A suggestion is for the cities it names and their coordinators, a round and a webhook
+endpoint for the key that asked for it. Staff may do everything.
+"""
+
+from sqlmodel import Session
+
+from twinning import cities, endpoints, listings, rounds, suggestions
+from twinning.cities import City
+from twinning.endpoints import Delivery, WebhookEndpoint
+from twinning.errors import Forbidden, NotFound
+from twinning.keys import Caller
+from twinning.listings import Listing
+from twinning.rounds import MatchingRound
+from twinning.suggestions import Suggestion
+from twinning.terms import ListingKind, ListingState, Role
+
+
+def must_place(caller: Caller, country: str) -> None:
+    """Refuse the registration of a city to all but staff and the coordinators of its country."""
+    caller.must_be(Role.STAFF, Role.COORDINATOR)
+    if not caller.is_staff and country not in caller.countries:
+        raise Forbidden(f"This key does not coordinate {country}.")
+
+
+def changeable_city(session: Session, caller: Caller, city_id: str) -> City:
+    """Find a city to be changed and hold it."""
+    city = cities.get(session, city_id, hold=True)
+    caller.must_own(city.id, city.country)
+    return city
+
+
+def readable_listing(session: Session, caller: Caller, kind: ListingKind, listing_id: str) -> Listing:
+    """Find a listing to be read."""
+    listing = listings.get(session, kind, listing_id)
+    if listing.state != ListingState.PUBLISHED and not _owns(session, caller, listing):
+        raise NotFound(f"There is no such {kind}.")
+    return listing
+
+
+def changeable_listing(
+    session: Session, caller: Caller, kind: ListingKind, listing_id: str
+) -> tuple[City, Listing]:
+    """Find a listing to be changed, with its city, and hold both; the city first, as those who add do."""
+    seen = readable_listing(session, caller, kind, listing_id)
+    if not _owns(session, caller, seen):
+        raise Forbidden(f"This key may read this {kind} and not change it.")
+    city = cities.get(session, seen.city_id, hold=True)
+    return city, listings.get(session, kind, listing_id, hold=True)
+
+
+def readable_suggestion(session: Session, caller: Caller, suggestion_id: str) -> Suggestion:
+    """Find a suggestion to be read."""
+    row = suggestions.get(session, suggestion_id)
+    if not caller.sees(suggestions.cities_of(row)):
+        raise NotFound("There is no such suggestion.")
+    return row
+
+
+def own_round(session: Session, caller: Caller, round_id: str, *, hold: bool = False) -> MatchingRound:
+    """Find a round of the caller's."""
+    row = rounds.get(session, round_id, hold=hold)
+    if not caller.is_staff and row.asked_by != caller.key_id:
+        raise NotFound("There is no such matching round.")
+    return row
+
+
+def own_endpoint(
+    session: Session, caller: Caller, endpoint_id: str, *, hold: bool = False
+) -> WebhookEndpoint:
+    """Find an endpoint of the caller's."""
+    row = endpoints.get(session, endpoint_id, hold=hold)
+    if not caller.is_staff and row.owner_id != caller.key_id:
+        raise NotFound("There is no such webhook endpoint.")
+    return row
+
+
+def own_delivery(session: Session, caller: Caller, delivery_id: str) -> Delivery:
+    """Find a delivery to an endpoint of the caller's."""
+    row = endpoints.delivery(session, delivery_id)
+    if not caller.is_staff and endpoints.get(session, row.endpoint_id).owner_id != caller.key_id:
+        raise NotFound("There is no such delivery.")
+    return row
+
+
+def _owns(session: Session, caller: Caller, listing: Listing) -> bool:
+    city = session.get(City, listing.city_id)
+    return city is not None and caller.owns(city.id, city.country)

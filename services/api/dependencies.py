@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What routes are handed: the transaction's session, who asks, the settings, ids and pages."""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Generic, TypeVar
+
+from fastapi import Depends, Header, Path, Request
+from pydantic import AfterValidator, Field, StringConstraints
+from pydantic.json_schema import WithJsonSchema
+from sqlmodel import Session
+
+from services.api.transactions import house_of
+from twinning.errors import Invalid, NotFound, Stale
+from twinning.fields import Reference, Shape
+from twinning.keys import Caller
+from twinning.settings import Settings
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_STORABLE = re.compile(r"[^\x00-\x1f\x7f]*")
+
+Item = TypeVar("Item")
+
+
+async def _session(request: Request) -> Session:
+    session: Session = request.state.session
+    return session
+
+
+async def _caller(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
+
+
+async def _settings(request: Request) -> Settings:
+    return house_of(request).settings
+
+
+def _identifier(text: str) -> str:
+    """Take an id; no object has one of another shape, so there is none to be found."""
+    if not _UUID.fullmatch(text):
+        raise NotFound("There is no such object.")
+    return text
+
+
+def _is_place(value: object) -> bool:
+    """Say whether a cursor's part is an id, or a number that every database can compare."""
+    return bool(_UUID.fullmatch(value)) if isinstance(value, str) else -1e9 < value < 1e9  # type: ignore[operator]
+
+
+def _filter(text: str) -> str:
+    if not _STORABLE.fullmatch(text):
+        raise ValueError("holds a control character")
+    return text
+
+
+Db = Annotated[Session, Depends(_session)]
+Who = Annotated[Caller, Depends(_caller)]
+House = Annotated[Settings, Depends(_settings)]
+Identifier = Annotated[
+    str, Path(), AfterValidator(_identifier), WithJsonSchema({"type": "string", "format": "uuid"})
+]
+OwnReference = Annotated[Reference, Path()]
+IfMatch = Annotated[str | None, Header(description="The ETag of what is to be changed.")]
+Filter = Annotated[str, StringConstraints(max_length=300), AfterValidator(_filter)]
+
+
+class Page(Shape):
+    """A page of a list: how many rows, and after which."""
+
+    limit: Annotated[int, Field(ge=1, le=200, description="How many rows to give.")] = 50
+    cursor: Annotated[Filter | None, Field(description="`next_cursor` of the page before; opaque.")] = None
+
+    def after(self, *kinds: type) -> tuple[Any, ...] | None:
+        """Read where the page begins: one value of each kind; raises `Invalid` for a cursor not of ours."""
+        if self.cursor is None:
+            return None
+        padded = self.cursor + "=" * (-len(self.cursor) % 4)
+        try:
+            place = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        except (binascii.Error, ValueError, RecursionError):
+            place = None
+        shaped = isinstance(place, list) and [type(each) for each in place] == list(kinds)
+        if not shaped or not all(map(_is_place, place)):
+            raise Invalid.field("/query/cursor", "This is not a cursor that a list gave.")
+        return tuple(place)
+
+
+class Listed(Shape, Generic[Item]):
+    """A page of a list; `next_cursor` is null on the last one."""
+
+    items: list[Item]
+    next_cursor: str | None
+
+
+def page(
+    wanted: Page, rows: Sequence[Any], show: Callable[[Any], Item], place: Callable[[Any], Sequence[Any]]
+) -> Listed[Item]:
+    """Lay out a page of rows read with one more than its limit, which only tells that there is more."""
+    shown = rows[: wanted.limit]
+    cursor = None
+    if len(rows) > wanted.limit:
+        text = json.dumps(list(place(shown[-1])), separators=(",", ":"))
+        cursor = base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
+    return Listed(items=[show(row) for row in shown], next_cursor=cursor)
+
+
+def etag(version: object) -> str:
+    """Spell a version as an entity tag."""
+    return f'"{version}"'
+
+
+def must_match(if_match: str | None, version: int) -> None:
+    """Refuse a change of what has changed since it was read; raises `Stale`."""
+    if if_match is None:
+        return
+    tags = {tag.strip() for tag in if_match.split(",")}
+    if "*" not in tags and etag(version) not in tags:
+        raise Stale("The object has changed since you read it; read it again first.")

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`Idempotency-Key`: the first answer to a POST is kept for a day and given again.
+
+It is kept in the transaction of what the request did, so either both happened or neither. A kept answer
+may hold a secret that is shown once (a new key, an endpoint's secret): whoever lost the answer must be
+able to ask for it again, so it is stored as it was, and deleted after a day.
+"""
+
+import re
+from dataclasses import dataclass
+
+from fastapi import Request
+from sqlmodel import Session
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from twinning import idempotency
+from twinning.database import try_lock
+from twinning.errors import Conflict, Invalid
+from twinning.keys import Caller
+
+HEADER = "Idempotency-Key"
+REPLAYED = "Idempotent-Replayed"
+_KEPT_HEADERS = ("content-type", "location", "etag")
+_KEY = re.compile(r"[!-~]{1,255}")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A request's right to be the first under its key."""
+
+    caller: str
+    key: str
+    request_hash: str
+
+
+def claim(request: Request, session: Session, caller: Caller, body: bytes) -> Claim | None:
+    """Read a POST's key and take it for this transaction; None when there is no key.
+
+    Raises `Conflict` while another request works under the key, and 400 for what is no key.
+    """
+    key = request.headers.get(HEADER)
+    if key is None or request.method != "POST":
+        return None
+    if not _KEY.fullmatch(key):
+        raise HTTPException(400, f"{HEADER} takes 1 to 255 visible ASCII characters.")
+    if not try_lock(session, f"idempotency/{caller.key_id}/{key}"):
+        raise Conflict(
+            "The first request with this Idempotency-Key is still running.", code="idempotency-key-in-use"
+        )
+    asked = idempotency.request_hash(request.method, request.url.path, body)
+    return Claim(caller.key_id, key, asked)
+
+
+def kept(session: Session, claimed: Claim) -> Response | None:
+    """Give the first answer again; raises `Invalid` when it answered another request."""
+    row = idempotency.find(session, claimed.caller, claimed.key)
+    if row is None:
+        return None
+    if row.request_hash != claimed.request_hash:
+        raise Invalid.field(
+            f"/header/{HEADER}",
+            "This Idempotency-Key was used for another request.",
+            code="idempotency-key-reused",
+        )
+    return Response(row.body, row.status, {**row.headers, REPLAYED: "true"})
+
+
+def keep(session: Session, claimed: Claim, answer: Response) -> None:
+    """Keep an answer, or the better one that followed it."""
+    row = idempotency.find(session, claimed.caller, claimed.key) or idempotency.KeptAnswer(
+        caller=claimed.caller,
+        key=claimed.key,
+        request_hash=claimed.request_hash,
+        status=0,
+        headers={},
+        body=b"",
+    )
+    row.status = answer.status_code
+    row.headers = {name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers}
+    row.body = bytes(answer.body)
+    session.add(row)

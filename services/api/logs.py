@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How this process writes its log: lines for people on a console, or JSON for machines."""
+
+import logging
+import sys
+
+import structlog
+
+from twinning.settings import Settings
+
+
+def configure(settings: Settings) -> None:
+    """Send structlog's lines to stderr in the format that the settings ask for."""
+    last: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer()
+        if settings.log_format == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            last,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )

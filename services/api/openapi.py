@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The OpenAPI 3.1 document: what FastAPI finds in the routes, with examples, problems and webhooks added."""
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel, Field
+
+from services.api import webhooks
+from services.api.idempotency import HEADER
+from twinning import examples
+
+Document = dict[str, Any]
+_REFERENCE = "#/components/schemas/"
+
+
+class FlawShown(BaseModel):
+    """One thing that is wrong with a request."""
+
+    pointer: str = Field(description="A JSON Pointer into the body, or below /query, /path or /header.")
+    detail: str
+
+
+class Problem(BaseModel):
+    """What went wrong (RFC 9457); `errors` is there with status 422."""
+
+    type: str = Field(description="A stable address that says what the problem means.")
+    title: str
+    status: int
+    detail: str
+    errors: list[FlawShown] = []
+
+
+def install(app: FastAPI) -> None:
+    """Have the app describe itself in full, put together when it is first asked for."""
+    plain = app.openapi
+
+    @cache
+    def full() -> Document:
+        return _completed(plain())
+
+    app.openapi = full  # type: ignore[method-assign]
+
+
+def _completed(document: Document) -> Document:
+    components = document["components"]
+    schemas = components["schemas"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    problem = Problem.model_json_schema(ref_template=_REFERENCE + "{model}")
+    schemas.update({"Problem": problem, **problem.pop("$defs")})
+    components["securitySchemes"] = {
+        "key": {"type": "http", "scheme": "bearer", "description": "An API key."}
+    }
+    document["security"] = [{"key": []}]
+    for path, method, operation in _operations(document):
+        _complete(operation, keyed=path.startswith("/v1/"), posts=method == "post")
+        for content in _contents(operation):
+            content["example"] = example_of(content["schema"], schemas)
+    document["webhooks"] = webhooks.section(schemas)
+    return document
+
+
+def _operations(document: Document) -> Iterator[tuple[str, str, Document]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
+
+
+def _complete(operation: Document, *, keyed: bool, posts: bool) -> None:
+    """Add to an operation what every one has: problems, the key, and a POST's Idempotency-Key."""
+    operation["responses"].pop("422", None)
+    operation["responses"]["default"] = {
+        "description": "A problem.",
+        "content": {"application/problem+json": {"schema": {"$ref": f"{_REFERENCE}Problem"}}},
+    }
+    if not keyed:
+        operation["security"] = []
+    elif posts:
+        operation.setdefault("parameters", []).append(
+            {
+                "name": HEADER,
+                "in": "header",
+                "required": False,
+                "description": "1 to 255 visible ASCII characters; the first answer is kept for a day.",
+                "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+            }
+        )
+
+
+def _contents(operation: Document) -> Iterator[Document]:
+    """Give each body of an operation: the request's, and every answer's."""
+    for part in (operation.get("requestBody", {}), *operation["responses"].values()):
+        yield from part.get("content", {}).values()
+
+
+def example_of(schema: Document, schemas: Document) -> Any:
+    """Give the example of a body: its shape's, or for a page one of a single item."""
+    if "anyOf" in schema:
+        return example_of(schema["anyOf"][0], schemas)
+    name = schema["$ref"].removeprefix(_REFERENCE).removesuffix("-Input").removesuffix("-Output")
+    if name in examples.SHAPES:
+        return examples.SHAPES[name]
+    items = schemas[name]["properties"]["items"]["items"]
+    return {"items": [example_of(items, schemas)], "next_cursor": None}

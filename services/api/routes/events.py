@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The feed of events over HTTP, for those who poll: the same events under the same ids as by webhook."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import Field, field_validator
+from sqlmodel import Session
+
+from services.api.dependencies import Db, Filter, Who
+from services.api.transactions import Afterwards, KeyedRoute
+from twinning import endpoints, outbox
+from twinning.events import EventType
+from twinning.fields import Shape
+from twinning.outbox import StoredEvent
+from twinning.subscriptions import known_type
+
+router = APIRouter(tags=["events"], route_class=KeyedRoute)
+
+LONGEST_WAIT_S = 25.0
+LOOK_EVERY_S = 0.2
+
+
+class FeedQuery(Shape):
+    """Which events, after which one, and how long to wait for the first."""
+
+    after: Annotated[Filter | None, Field(description="The id of the last event that was read.")] = None
+    types: Annotated[
+        list[Filter], Field(max_length=50, description="Event types, `city.*` or `*`; commas are taken.")
+    ] = []
+    wait: Annotated[float, Field(ge=0, le=LONGEST_WAIT_S, description="Seconds to wait for an event.")] = 0
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+
+    @field_validator("types")
+    @classmethod
+    def _known(cls, types: list[str]) -> list[str]:
+        """Read names separated by commas, too."""
+        return [known_type(name) for text in types for name in text.split(",")]
+
+
+class FeedItem(Shape):
+    """An event as the feed shows it."""
+
+    id: str
+    type: EventType
+    timestamp: datetime
+    data: dict[str, Any]
+
+
+class Feed(Shape):
+    """The next events, oldest first; read on with `?after=` and the last one's id."""
+
+    items: list[FeedItem]
+    next_cursor: str | None
+
+
+@router.get("/events", response_model=Feed)
+def read_events(
+    wanted: Annotated[FeedQuery, Query()], session: Db, caller: Who, request: Request
+) -> Response:
+    """Give the events that this key may see, in the order in which they happened."""
+    after = 0 if wanted.after is None else outbox.place_of(session, wanted.after)
+    types = [kind for kind in EventType if endpoints.matches_type(wanted.types, kind)]
+
+    def look(session: Session) -> Response | None:
+        rows = outbox.feed(session, caller, after, types, wanted.limit + 1)
+        return _written(rows, wanted.limit) if rows else None
+
+    found = look(session)
+    if found is None and wanted.wait:
+        request.state.afterwards = Afterwards(look, LOOK_EVERY_S, wanted.wait)
+    return found or _written([], wanted.limit)
+
+
+def _written(rows: Sequence[StoredEvent], limit: int) -> Response:
+    """Write events from their frozen bodies, so that they read as they were signed."""
+    items = ",".join(f'{{"id":"{row.id}",{row.body[1:]}' for row in rows[:limit])
+    following = f'"{rows[limit - 1].id}"' if len(rows) > limit else "null"
+    return Response(f'{{"items":[{items}],"next_cursor":{following}}}', media_type="application/json")

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether this process lives, whether it can do its work, and what its problems mean; no key needed."""
+
+from datetime import datetime
+from typing import Literal
+
+from fastapi import APIRouter, Request, Response
+from sqlalchemy.exc import SQLAlchemyError
+
+from services import broker
+from services.api.problems import PROBLEMS
+from services.api.transactions import House, house_of
+from twinning import endpoints, work
+from twinning import workers as workers_
+from twinning.database import now
+from twinning.errors import NotFound
+from twinning.fields import Shape
+
+router = APIRouter(tags=["health"])
+
+# Both kinds of worker must live for the house to be whole.
+SERVICES = frozenset({"matcher", "dispatcher"})
+
+
+class Health(Shape):
+    """The process lives."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(Shape):
+    """How each part is; `degraded` means that requests are taken and the rest is late."""
+
+    status: Literal["ok", "degraded", "unavailable"]
+    database: Literal["ok", "away"]
+    broker: Literal["ok", "away"]
+    workers: Literal["ok", "away", "unknown"]
+    oldest_undelivered_event_age_s: float | None
+    oldest_waiting_work_age_s: float | None
+
+
+class Explanation(Shape):
+    """What a problem means and what to do about it."""
+
+    code: str
+    title: str
+    detail: str
+
+
+@router.get("/healthz")
+async def healthz() -> Health:
+    """Say that the process lives."""
+    return Health()
+
+
+@router.get("/readyz", responses={503: {"model": Readiness, "description": "The database is away."}})
+def readyz(request: Request, answer: Response) -> Readiness:
+    """Say how the database, the broker and the workers are, and how long the oldest event has waited."""
+    ready = _readiness(house_of(request))
+    if ready.status == "unavailable":
+        answer.status_code = 503
+    return ready
+
+
+@router.get("/problems/{code}")
+async def explain(code: str) -> Explanation:
+    """Say what a problem means; a problem's `type` leads here."""
+    if code not in PROBLEMS:
+        raise NotFound("There is no such problem.")
+    title, detail = PROBLEMS[code]
+    return Explanation(code=code, title=title, detail=detail)
+
+
+def _readiness(house: House) -> Readiness:
+    url = house.settings.broker_url
+    rings: Literal["ok", "away"] = "ok" if url and broker.broker_alive(url) else "away"
+    try:
+        with house.database.reading() as session:
+            undelivered = _age(endpoints.oldest_due(session))
+            waiting = _age(work.oldest_due(session))
+            living = workers_.living(session)
+    except SQLAlchemyError:
+        return Readiness(
+            status="unavailable",
+            database="away",
+            broker=rings,
+            workers="unknown",
+            oldest_undelivered_event_age_s=None,
+            oldest_waiting_work_age_s=None,
+        )
+    workers: Literal["ok", "away"] = "ok" if living.keys() >= SERVICES else "away"
+    return Readiness(
+        status="ok" if rings == workers == "ok" else "degraded",
+        database="ok",
+        broker=rings,
+        workers=workers,
+        oldest_undelivered_event_age_s=undelivered,
+        oldest_waiting_work_age_s=waiting,
+    )
+
+
+def _age(moment: datetime | None) -> float:
+    """Count the seconds since a moment; none when nothing waits."""
+    return 0.0 if moment is None else round(max(0.0, (now() - moment).total_seconds()), 3)

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Matching rounds over HTTP."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from services.api import access, asking
+from services.api.dependencies import Db, House, Identifier, Listed, Page, Who, etag, page
+from services.api.transactions import KeyedRoute
+from twinning import rounds, suggestions
+from twinning.keys import Caller
+from twinning.rounds import RoundAsked, RoundPublic, RoundRequest
+from twinning.suggestions import Suggestion, SuggestionPublic
+from twinning.terms import RoundState
+
+router = APIRouter(prefix="/matching-rounds", tags=["matching rounds"], route_class=KeyedRoute)
+
+
+class RoundFilter(Page):
+    """Which rounds to list."""
+
+    state: RoundState | None = None
+
+
+def _whose(caller: Caller) -> str | None:
+    """Say whose rounds a caller sees: their own, and staff everybody's."""
+    return None if caller.is_staff else caller.key_id
+
+
+@router.post("", status_code=202)
+def ask_for_round(
+    wanted: RoundRequest, session: Db, caller: Who, settings: House, answer: Response
+) -> RoundAsked:
+    """Ask for a round; a coordinator's and a city's is held to their own cities as learners."""
+    row, secret = asking.ask_round(session, caller, wanted, settings)
+    answer.headers["Location"] = f"/v1/matching-rounds/{row.id}"
+    return RoundAsked(**rounds.public(session, row).model_dump(), callback_secret=secret)
+
+
+@router.get("")
+def list_rounds(wanted: Annotated[RoundFilter, Query()], session: Db, caller: Who) -> Listed[RoundPublic]:
+    """List the rounds that this key asked for; staff sees all."""
+    after = wanted.after(str) or (None,)
+    rows = rounds.listed(session, _whose(caller), wanted.limit + 1, after[0], state=wanted.state)
+    return page(wanted, rows, lambda row: rounds.public(session, row), lambda row: [row.id])
+
+
+@router.get("/{round_id}")
+def read_round(round_id: Identifier, session: Db, caller: Who, answer: Response) -> RoundPublic:
+    """Read how far a round is and what came of it."""
+    row = access.own_round(session, caller, round_id)
+    told = rounds.public(session, row)
+    answer.headers["ETag"] = etag(f"{row.version}-{told.progress.done}")
+    return told
+
+
+@router.post("/{round_id}/cancel")
+def cancel_round(round_id: Identifier, session: Db, caller: Who) -> RoundPublic:
+    """Stop a round that has not ended."""
+    return rounds.public(session, asking.cancel_round(session, caller, round_id))
+
+
+@router.get("/{round_id}/suggestions")
+def list_round_suggestions(
+    round_id: Identifier, wanted: Annotated[Page, Query()], session: Db, caller: Who
+) -> Listed[SuggestionPublic]:
+    """List what a round proposes, best first."""
+    access.own_round(session, caller, round_id)
+    after = wanted.after(int) or (None,)
+    rows = rounds.proposed(session, round_id, wanted.limit + 1, after[0])
+
+    def show(row: tuple[int, Suggestion]) -> SuggestionPublic:
+        return suggestions.public(row[1])
+
+    return page(wanted, rows, show, lambda row: [row[0]])

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small client of our own API, for the commands that talk to one."""
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+from twinning.errors import TwinningError
+
+
+class Refused(TwinningError):
+    """The API answered with a problem."""
+
+    code = "refused"
+
+    def __init__(self, status: int, problem: dict[str, Any]) -> None:
+        flaws = "".join(f"; {flaw['pointer']}: {flaw['detail']}" for flaw in problem.get("errors", ()))
+        super().__init__(f"{status} {problem.get('detail') or problem.get('title')}{flaws}")
+        self.status = status
+
+
+class Client:
+    """Speaks to the API at `url` with a key; answers are what the JSON holds."""
+
+    def __init__(self, url: str, key: str, timeout_s: float = 40.0) -> None:
+        self._url = url
+        self._key = key
+        self._timeout_s = timeout_s
+        # No proxy from the environment: a key must not pass through one that nobody chose for it.
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def get(self, path: str) -> Any:
+        """Read."""
+        return self._send("GET", path, None)
+
+    def post(self, path: str, body: Any = None) -> Any:
+        """Make or ask for something."""
+        return self._send("POST", path, body)
+
+    def delete(self, path: str) -> None:
+        """Take something out."""
+        self._send("DELETE", path, None)
+
+    def every(self, path: str) -> list[Any]:
+        """Read a list to its end, page by page."""
+        items: list[Any] = []
+        joint = "&" if "?" in path else "?"
+        cursor = None
+        while True:
+            page = self.get(f"{path}{joint}limit=200" + (f"&cursor={cursor}" if cursor else ""))
+            items += page["items"]
+            cursor = page["next_cursor"]
+            if not cursor:
+                return items
+
+    def _send(self, method: str, path: str, body: Any) -> Any:
+        request = urllib.request.Request(  # noqa: S310 - the address is that of our own API
+            f"{self._url}/v1{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"},
+        )
+        try:
+            with self._opener.open(request, timeout=self._timeout_s) as answer:
+                return json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as error:
+            raise Refused(error.code, _problem(error.read())) from None
+
+
+def _problem(body: bytes) -> dict[str, Any]:
+    """Read a problem; an answer that is none still says something."""
+    try:
+        problem = json.loads(body)
+    except ValueError:
+        problem = None
+    return problem if isinstance(problem, dict) else {"title": body[:200].decode(errors="replace")}

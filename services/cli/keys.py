@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Making, listing and ending API keys where the database is: how the first staff key comes into the world."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from twinning.errors import NotFound
+from twinning.terms import Role
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
+
+app = typer.Typer(no_args_is_help=True, help="Make, list and end API keys.")
+
+
+@contextmanager
+def _session() -> Iterator["Session"]:
+    """Open the configured database for one transaction."""
+    from twinning.database import Database
+    from twinning.settings import Settings
+
+    database = Database(Settings.load().database)
+    try:
+        with database.transaction() as session:
+            yield session
+    finally:
+        database.close()
+
+
+@app.command()
+def create(
+    role: Annotated[Role, typer.Option(help="What its bearer is.")],
+    name: Annotated[str, typer.Option(help="Who bears it, for your own list.")],
+    country: Annotated[
+        list[str] | None, typer.Option(help="A coordinator's country; may be repeated.")
+    ] = None,
+    city_id: Annotated[str | None, typer.Option(help="A city key's city.")] = None,
+    expires_at: Annotated[
+        str | None, typer.Option(help="When it ends, such as 2027-01-31T00:00:00Z.")
+    ] = None,
+) -> None:
+    """Make a key and print it, this once."""
+    from pydantic import ValidationError
+
+    from twinning import keys
+
+    try:
+        wanted = keys.ApiKeyCreate(
+            role=role,
+            name=name,
+            countries=country or [],
+            city_id=city_id,
+            expires_at=datetime.fromisoformat(expires_at) if expires_at else None,
+        )
+    except ValidationError as error:
+        raise typer.BadParameter("; ".join(each["msg"] for each in error.errors())) from None
+    except ValueError as error:
+        raise typer.BadParameter(f"--expires-at: {error}") from None
+    with _session() as session:
+        _, key = keys.create(session, wanted)
+    print(key)
+
+
+@app.command(name="list")
+def show() -> None:
+    """List the keys that are good now; never the keys themselves."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from twinning import keys
+
+    table = Table("id", "name", "role", "for", "expires", box=None)
+    with _session() as session:
+        for row in keys.live(session):
+            scope = ", ".join(row.countries) or row.city_id or ""
+            expires = f"{row.expires_at:%Y-%m-%d %H:%M}" if row.expires_at else "never"
+            table.add_row(row.id, row.name, row.role, scope, expires)
+    Console().print(table)
+
+
+@app.command()
+def revoke(key_id: Annotated[str, typer.Argument(help="The key's id, from `twinning keys list`.")]) -> None:
+    """End a key at once."""
+    from twinning import keys
+
+    with _session() as session:
+        row = session.get(keys.ApiKey, key_id)
+        if row is None:
+            raise NotFound(f"There is no key with the id {key_id}.")
+        keys.revoke(session, row)

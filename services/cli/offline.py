@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands that match without a server: `match` over listing files, `search` over plain texts.
+
+Both run the very engine that the matching workers run. Heavy libraries are imported inside the commands, so
+that asking for help stays quick.
+"""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from twinning.terms import Assignment, Band, SuggestionKind
+
+if TYPE_CHECKING:
+    from services.cli.listing_files import Listed
+    from services.matcher.engine.corpus import Corpus
+    from services.matcher.engine.index import Match
+    from services.matcher.engine.pairing import Pair
+
+
+class LeastBand(StrEnum):
+    """The lowest band that is shown; `all` shows what lies below the bands, too."""
+
+    STRONG = Band.STRONG.value
+    POSSIBLE = Band.POSSIBLE.value
+    WEAK = Band.WEAK.value
+    ALL = "all"
+
+
+class MatchFormat(StrEnum):
+    """How matches are printed."""
+
+    TABLE = "table"
+    JSONL = "jsonl"
+    CSV = "csv"
+    TREC = "trec"
+
+
+class SearchFormat(StrEnum):
+    """How a search run is printed."""
+
+    TREC = "trec"
+    JSONL = "jsonl"
+
+
+class Stopwatch:
+    """Seconds of each stage of a command, printed when asked for."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time what happens inside, on top of what the stage took before."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._seconds[name] = self._seconds.get(name, 0.0) + time.perf_counter() - begun
+
+    def tell(self) -> None:
+        """Print the stages on standard error."""
+        for name, seconds in self._seconds.items():
+            print(f"{name}: {seconds:.3f} s", file=sys.stderr)
+
+
+def _stop(error: Exception) -> NoReturn:
+    """End with the exit code of bad input."""
+    print(error, file=sys.stderr)
+    raise typer.Exit(2) from error
+
+
+def _watched(items: Sequence[Any], name: str) -> Iterable[Any]:
+    """The items, with a progress bar on a terminal and nothing in a pipe."""
+    if not sys.stderr.isatty():
+        return items
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(items, description=name, console=Console(stderr=True), transient=True)
+
+
+InputFile = Annotated[Path, typer.Option(exists=True, dir_okay=False, readable=True)]
+Timings = Annotated[bool, typer.Option("--timings", help="Print the seconds of each stage on stderr.")]
+
+
+def match(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", exists=True, dir_okay=False, help="JSON Lines or CSV.")
+    ],
+    kind: Annotated[SuggestionKind, typer.Option(help="What to propose.")],
+    top: Annotated[int, typer.Option(min=1, help="So many for each need (twinnings: for each city).")] = 10,
+    assignment: Annotated[Assignment, typer.Option(help="How partners are handed out.")] = Assignment.TOP,
+    min_band: Annotated[LeastBand, typer.Option(help="The lowest band to show.")] = LeastBand.POSSIBLE,
+    output: Annotated[MatchFormat, typer.Option("--format", help="How to print.")] = MatchFormat.TABLE,
+    timings: Timings = False,
+) -> None:
+    """Match the practices and needs of some files, without a server."""
+    from services.cli.listing_files import BadInput, read_listings
+    from services.cli.printing import PAIR_PRINTERS
+
+    if kind is SuggestionKind.SEMINAR:
+        raise typer.BadParameter(
+            "seminar is not offered yet; take study_visit or twinning", param_hint="--kind"
+        )
+    if assignment is Assignment.BALANCED:
+        raise typer.BadParameter("balanced is not offered yet; take top", param_hint="--assignment")
+    watch = Stopwatch()
+    with watch.stage("read"):
+        try:
+            listed = read_listings(files)
+        except BadInput as error:
+            _stop(error)
+    with watch.stage("index"):
+        corpus = _corpus_of(listed)
+    with watch.stage("match"):
+        least = None if min_band is LeastBand.ALL else min_band.value
+        pairs = (_twinnings if kind is SuggestionKind.TWINNING else _study_visits)(corpus, top, least)
+    with watch.stage("write"):
+        PAIR_PRINTERS[output](corpus, listed, pairs)
+    if timings:
+        watch.tell()
+
+
+def _corpus_of(listed: "Listed") -> "Corpus":
+    """The engine's catalogue of what the files hold; a listing's key is its kind and reference."""
+    from services.matcher.engine.corpus import CityFacts, Corpus
+    from services.matcher.engine.text import count_terms
+    from twinning.reference import region_of
+
+    corpus = Corpus()
+    for city in listed.cities.values():
+        partners = {name for told in city.facts.existing_partners for name in (told, told.strip().casefold())}
+        corpus.put_city(
+            CityFacts(city.ref, city.facts.name, region_of(city.facts.country), frozenset(partners))
+        )
+    corpus.put_listings(
+        (key, text.kind, text.city_ref, count_terms(text.text))
+        for key, text in _watched(list(listed.texts.items()), "Reading")
+    )
+    corpus.recut()
+    return corpus
+
+
+def _study_visits(corpus: "Corpus", top: int, min_band: str | None) -> list["Pair"]:
+    """The best practices of each need, gathered into visits."""
+    from services.matcher.engine.pairing import best_pairs, study_visit
+    from services.matcher.engine.store import NEED
+
+    grounds: dict[tuple[Any, Any], list[Match]] = {}
+    for need in _watched(sorted(corpus.index.keys(NEED), key=str), "Matching"):
+        for found in corpus.matches(need, min_band, depth=top):
+            cities = corpus.city_of(found.practice), corpus.city_of(need)
+            grounds.setdefault(cities, []).append(found)
+    return best_pairs(study_visit(*cities, matches) for cities, matches in grounds.items())
+
+
+def _twinnings(corpus: "Corpus", top: int, min_band: str | None) -> list["Pair"]:
+    """The best partners of each city."""
+    from services.matcher.engine.pairing import propose
+
+    cities = _watched(corpus.cities, "Matching")
+    return propose(corpus, SuggestionKind.TWINNING, cities, top, min_band)
+
+
+def _texts(path: Path) -> dict[str, str]:
+    """The texts of a file by id, a title once before its text."""
+    from services.cli.listing_files import json_rows
+
+    texts: dict[str, str] = {}
+    for place, row in json_rows(path):
+        for name in ("id", "text"):
+            if name not in row:
+                raise place.refuse(name, "is missing")
+        told = (row.get("title") or "", row["text"])
+        if not all(isinstance(part, str) for part in told):
+            raise place.refuse("text", "is not a text")
+        key = str(row["id"])
+        if not key or key.split() != [key]:
+            raise place.refuse("id", f"{key!r} is empty or holds a blank")
+        if key in texts:
+            raise place.refuse("id", f"{key!r} stands twice")
+        texts[key] = "\n".join(part for part in told if part)
+    return texts
+
+
+def search(
+    corpus: InputFile,
+    queries: InputFile,
+    top: Annotated[int, typer.Option(min=1, help="So many for each query.")] = 100,
+    output: Annotated[SearchFormat, typer.Option("--format", help="How to print.")] = SearchFormat.TREC,
+    timings: Timings = False,
+) -> None:
+    """Search plain {"id", "text"} JSON Lines with the engine: for measuring it on public collections."""
+    from services.cli.listing_files import BadInput
+    from services.cli.printing import RANKING_PRINTERS
+    from services.matcher.engine.index import MatchIndex
+    from services.matcher.engine.store import NEED, PRACTICE
+    from services.matcher.engine.text import count_terms
+
+    watch = Stopwatch()
+    with watch.stage("read"):
+        try:
+            sides = ((PRACTICE, _texts(corpus)), (NEED, _texts(queries)))
+        except BadInput as error:
+            _stop(error)
+    with watch.stage("count"):
+        entries = [
+            (f"{kind}:{key}", kind, None, count_terms(text))
+            for kind, texts in sides
+            for key, text in texts.items()
+        ]
+    with watch.stage("index"):
+        index = MatchIndex(entries)
+    for query in _watched(list(sides[1][1]), "Searching"):
+        with watch.stage("search"):
+            found = index.rank(f"{NEED}:{query}", limit=top)
+        with watch.stage("write"):
+            ranked = ((str(its.practice).removeprefix(f"{PRACTICE}:"), its.score) for its in found)
+            RANKING_PRINTERS[output](query, ranked)
+    if timings:
+        watch.tell()

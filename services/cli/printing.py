@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Prints what the commands without a server have found: for people, for programs, for measuring."""
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from services.cli.listing_files import Listed, ListedText
+from services.matcher.engine.corpus import Corpus
+from services.matcher.engine.index import Match
+from services.matcher.engine.pairing import SCORE_SCALE, Pair
+from services.matcher.engine.reasons import Document, explain
+from twinning.terms import CityRole, SuggestionKind
+
+RUN_NAME = "twinning"
+_COLUMNS = ("need", "need_city", "practice", "practice_city", "score", "band", "words", "themes")
+
+
+def _document(its: ListedText) -> Document:
+    """What a reason is told of a listing."""
+    return Document(its.fields.title, its.body, tuple(its.fields.themes), its.labels)
+
+
+def _reason(corpus: Corpus, listed: Listed, found: Match) -> dict[str, Any]:
+    """One ground of a suggestion as the API would show it, references in place of ids."""
+    need, practice = listed.texts[found.need], listed.texts[found.practice]
+    reason = explain(corpus, found, _document(need), _document(practice))
+    sides = {
+        f"{its.kind}_{name}": value
+        for its in (need, practice)
+        for name, value in (("id", its.ref), ("title", its.fields.title), ("city_id", its.city_ref))
+    }
+    return {
+        **sides,
+        "score": reason.score,
+        "band": reason.band,
+        "terms": [
+            {"term": term.term, "contribution": term.contribution, "related": term.related}
+            for term in reason.terms
+        ],
+        "other": reason.other,
+        "themes": list(reason.themes),
+        "need_quote": reason.need_quote,
+        "practice_quote": reason.practice_quote,
+    }
+
+
+def _suggestion(corpus: Corpus, listed: Listed, pair: Pair) -> dict[str, Any]:
+    """A pair in the shape of a suggestion, references in place of ids."""
+    visit = (CityRole.HOST, CityRole.VISITOR)
+    roles = visit if pair.kind is SuggestionKind.STUDY_VISIT else (CityRole.PARTNER, CityRole.PARTNER)
+    facts = [
+        (listed.cities[str(city)].facts, corpus.city(city), role)
+        for city, role in zip(pair.cities, roles, strict=True)
+    ]
+    return {
+        "kind": pair.kind,
+        "score": pair.score,
+        "band": pair.band,
+        "cities": [
+            {
+                "city_id": city.key,
+                "name": city.name,
+                "country": told.country,
+                "region": city.region,
+                "role": role,
+            }
+            for told, city, role in facts
+        ],
+        "directions": [{"learner_city_id": way.learner, "score": way.score} for way in pair.directions],
+        "reasons": [_reason(corpus, listed, found) for found in pair.matches],
+    }
+
+
+def _print_jsonl(corpus: Corpus, listed: Listed, pairs: list[Pair]) -> None:
+    """One suggestion a line."""
+    for pair in pairs:
+        print(json.dumps(_suggestion(corpus, listed, pair), ensure_ascii=False))
+
+
+def _rows(corpus: Corpus, listed: Listed, pairs: list[Pair]) -> Iterator[tuple[str, ...]]:
+    """One match a row, suggestions in their order."""
+    for pair in pairs:
+        for found in pair.matches:
+            reason = _reason(corpus, listed, found)
+            words = ", ".join(term["term"] for term in reason["terms"] if not term["related"])
+            cities = [listed.cities[reason[f"{side}_city_id"]].facts.name for side in ("need", "practice")]
+            yield (
+                reason["need_title"], cities[0], reason["practice_title"], cities[1],
+                f"{reason['score']:.1f}", reason["band"] or "", words, ", ".join(reason["themes"]),
+            )  # fmt: skip
+
+
+def _print_csv(corpus: Corpus, listed: Listed, pairs: list[Pair]) -> None:
+    """One match a row, under a header."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    writer.writerows(_rows(corpus, listed, pairs))
+
+
+def _print_table(corpus: Corpus, listed: Listed, pairs: list[Pair]) -> None:
+    """A table for people."""
+    table = Table(*(name.replace("_", " ") for name in _COLUMNS))
+    for row in _rows(corpus, listed, pairs):
+        table.add_row(*map(Text, row))
+    Console().print(table if table.row_count else "Nothing matches; try a lower --min-band.")
+
+
+def _print_trec(_corpus: Corpus, listed: Listed, pairs: list[Pair]) -> None:
+    """A run file: one match a line, ranked within its need; scores stand before the cap at 100."""
+    by_need: dict[Hashable, set[Match]] = {}
+    for pair in pairs:
+        for found in pair.matches:
+            by_need.setdefault(found.need, set()).add(found)
+    for need in sorted(by_need, key=str):
+        ranked = sorted(by_need[need], key=lambda found: (-found.score, str(found.practice)))
+        refs = [(listed.texts[found.practice].ref, found.score) for found in ranked]
+        _print_ranking(listed.texts[need].ref, refs)
+
+
+def _print_ranking(query: str, ranked: Iterable[tuple[str, float]]) -> None:
+    """The lines of one query in the format that trec_eval reads."""
+    for place, (ref, score) in enumerate(ranked, 1):
+        print(f"{query} Q0 {ref} {place} {score * SCORE_SCALE!r} {RUN_NAME}")
+
+
+PAIR_PRINTERS: dict[str, Callable[[Corpus, Listed, list[Pair]], None]] = {
+    "table": _print_table,
+    "jsonl": _print_jsonl,
+    "csv": _print_csv,
+    "trec": _print_trec,
+}
+"""How matches can be printed."""
+
+
+def _print_found(query: str, ranked: Iterable[tuple[str, float]]) -> None:
+    """The texts that one query found, one a line."""
+    for place, (ref, score) in enumerate(ranked, 1):
+        print(
+            json.dumps(
+                {"query": query, "id": ref, "rank": place, "score": score * SCORE_SCALE}, ensure_ascii=False
+            )
+        )
+
+
+RANKING_PRINTERS: dict[str, Callable[[str, Iterable[tuple[str, float]]], None]] = {
+    "trec": _print_ranking,
+    "jsonl": _print_found,
+}
+"""How a search run can be printed."""

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The catalogue as the engine sees it: cities, their listings, who may be paired, and the present bands."""
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from services.matcher.engine.bands import PRIOR, SAMPLED_NEEDS, SAMPLED_PRACTICES, Edges, draw, edges_of
+from services.matcher.engine.index import Match, MatchIndex
+from services.matcher.engine.store import NEED, PRACTICE, Mask
+
+MEMORY = 50_000
+"""Lists of matches that are remembered at most until the next change."""
+
+
+@dataclass(frozen=True, slots=True)
+class CityFacts:
+    """What pairing asks of a city; `partners` are city keys, or names of cities in lower case."""
+
+    key: Hashable
+    name: str
+    region: str
+    partners: frozenset[Hashable] = frozenset()
+
+    @property
+    def known_as(self) -> frozenset[Hashable]:
+        """What another city may call this one among its partners."""
+        return frozenset({self.key, self.name.strip().casefold()})
+
+
+class Corpus:
+    """Cities and listings, kept up to date one change at a time.
+
+    The edges of the bands move only when `recut` is called, so that the caller decides which catalogue
+    version they belong to.
+    """
+
+    def __init__(self) -> None:
+        self.index = MatchIndex()
+        self.edges: Edges = PRIOR
+        self._cities: dict[Hashable, CityFacts] = {}
+        self._called: dict[Hashable, set[Hashable]] = {}
+        self._named_by: dict[Hashable, set[Hashable]] = {}
+        self._listings: dict[Hashable, dict[Hashable, str]] = {}
+        self._city_of: dict[Hashable, Hashable] = {}
+        self._masks: dict[tuple[Hashable, bool], Mask] = {}
+        self._matches: dict[tuple[Hashable, float, bool, int | None], list[Match]] = {}
+
+    def put_city(self, facts: CityFacts) -> None:
+        """Register a city or change what is known of it; its listings stay."""
+        self._forget_names(facts.key)
+        self._cities[facts.key] = facts
+        self._listings.setdefault(facts.key, {})
+        self.index.city_number(facts.key)
+        for name in facts.known_as:
+            self._called.setdefault(name, set()).add(facts.key)
+        for name in facts.partners:
+            self._named_by.setdefault(name, set()).add(facts.key)
+        self._masks.clear()
+        self._matches.clear()
+
+    def drop_city(self, key: Hashable) -> None:
+        """Forget a city and all its listings; a city that is not known is no error."""
+        for listing in list(self._listings.get(key, ())):
+            self.drop_listing(listing)
+        self._forget_names(key)
+        self._cities.pop(key, None)
+        self._listings.pop(key, None)
+        self._masks.clear()
+        self._matches.clear()
+
+    def _forget_names(self, key: Hashable) -> None:
+        """Take a city out of the tables of names."""
+        facts = self._cities.get(key)
+        if facts is None:
+            return
+        for table, names in ((self._called, facts.known_as), (self._named_by, facts.partners)):
+            for name in names:
+                table[name].discard(key)
+                if not table[name]:
+                    del table[name]
+
+    def put_listing(self, key: Hashable, kind: str, city: Hashable, counts: Mapping[str, int]) -> None:
+        """Store a need or a practice of a known city, in place of the one with its key."""
+        self.put_listings([(key, kind, city, counts)])
+
+    def put_listings(self, entries: Iterable[tuple[Hashable, str, Hashable, Mapping[str, int]]]) -> None:
+        """Store many listings at once: the way to start from nothing. ``KeyError`` for an unknown city."""
+        stored = list(entries)
+        for _, _, city, _ in stored:
+            self._cities[city]
+        for key, kind, city, _ in stored:
+            self._forget_listing(key)
+            self._listings[city][key] = kind
+            self._city_of[key] = city
+        self.index.put_many(stored)
+        self._matches.clear()
+
+    def drop_listing(self, key: Hashable) -> None:
+        """Forget a listing; one that is not known is no error."""
+        if key in self.index:
+            self._forget_listing(key)
+            self.index.drop(key)
+            self._matches.clear()
+
+    def _forget_listing(self, key: Hashable) -> None:
+        """Take a listing out of its city's table."""
+        city = self._city_of.pop(key, None)
+        if city is not None:
+            del self._listings[city][key]
+
+    def city(self, key: Hashable) -> CityFacts:
+        """The facts of a city; ``KeyError`` for one that is not known."""
+        return self._cities[key]
+
+    def knows(self, key: Hashable) -> bool:
+        """Whether a city is registered here."""
+        return key in self._cities
+
+    @property
+    def cities(self) -> list[Hashable]:
+        """The keys of all cities, in the order of their text."""
+        return sorted(self._cities, key=str)
+
+    def city_of(self, listing: Hashable) -> Hashable:
+        """The city that a listing belongs to; ``KeyError`` for one that is not known."""
+        return self._city_of[listing]
+
+    def listings(self, city: Hashable, kind: str) -> list[Hashable]:
+        """The keys of a city's needs or practices, in the order of their text."""
+        return sorted((key for key, its in self._listings.get(city, {}).items() if its == kind), key=str)
+
+    def may_pair(self, a: Hashable, b: Hashable, cross_region: bool = True) -> bool:
+        """Whether two cities may be brought together.
+
+        Never a city with itself, never partners by either's word, never within a region unless
+        `cross_region` is False, which allows pairs of both sorts.
+        """
+        one, other = self._cities[a], self._cities[b]
+        if a == b or one.partners & other.known_as or other.partners & one.known_as:
+            return False
+        return one.region != other.region or not cross_region
+
+    def mask(self, city: Hashable, cross_region: bool = True) -> Mask:
+        """The cities that one may be paired with, by their number in the index."""
+        mask = self._masks.get((city, cross_region))
+        if mask is None:
+            facts = self._cities[city]
+            taken = {city}.union(*(self._called.get(name, ()) for name in facts.partners))
+            taken = taken.union(*(self._named_by.get(name, ()) for name in facts.known_as))
+            mask = self.index.mask(
+                key
+                for key, other in self._cities.items()
+                if key not in taken and (other.region != facts.region or not cross_region)
+            )
+            self._masks[city, cross_region] = mask
+        return mask
+
+    def matches(
+        self,
+        need_key: Hashable,
+        min_band: str | None = "possible",
+        cross_region: bool = True,
+        depth: int | None = 20,
+    ) -> list[Match]:
+        """The best practices for a need that reach a band (None: any), best first; kept until a change."""
+        asked = need_key, self.edges.least(min_band), cross_region, depth
+        found = self._matches.get(asked)
+        if found is None:
+            mask = self.mask(self._city_of[need_key], cross_region)
+            ranked = self.index.rank(need_key, mask, depth, asked[1])
+            found = [self._banded(match, cross_region=cross_region) for match in ranked]
+            if len(self._matches) >= MEMORY:
+                self._matches.clear()
+            self._matches[asked] = found
+        return found
+
+    def _banded(self, match: Match, *, cross_region: bool) -> Match:
+        return replace(match, band=self.edges.band(match.first), cross_region=cross_region)
+
+    def needs_touched(
+        self,
+        practice_key: Hashable,
+        min_band: str | None = "weak",
+        cross_region: bool = True,
+    ) -> dict[Hashable, float]:
+        """The needs for which this practice reaches a band, with T1, the best first."""
+        mask = self.mask(self._city_of[practice_key], cross_region)
+        return self.index.needs_near(practice_key, mask, self.edges.least(min_band))
+
+    def preview(
+        self,
+        counts: Mapping[str, int],
+        kind: str,
+        region: str,
+        limit: int = 20,
+        min_band: str | None = "weak",
+    ) -> list[Match]:
+        """What a text of a city in this region would match now; nothing is stored, its key is None."""
+        facts = CityFacts(("preview", region), "", region)
+        mask = self.index.mask(key for key, other in self._cities.items() if other.region != region)
+
+        def mask_for(city: Hashable) -> Mask:
+            # The text belongs to a city of its own, which the masks of the others do not know yet.
+            number = self.index.city_number(facts.key)
+            allowed = self.mask(city)
+            widened = np.zeros(max(number + 1, len(allowed)), np.bool_)
+            widened[: len(allowed)] = allowed
+            widened[number] = True
+            return widened
+
+        floor = self.edges.least(min_band)
+        found = self.index.rank_counts(
+            counts, mask, kind, city=facts.key, limit=limit, floor=floor, mask_for=mask_for
+        )
+        return [self._banded(match, cross_region=True) for match in found]
+
+    def recut(self) -> Edges:
+        """Find the edges of the bands for the present catalogue."""
+        needs = draw(self.index.keys(NEED), SAMPLED_NEEDS)
+        practices = draw(self.index.keys(PRACTICE), SAMPLED_PRACTICES)
+        cities = self.index.city_numbers(practices)
+        masks = [self.mask(self._city_of[need])[cities] for need in needs]
+        allowed = np.reshape(masks, (len(needs), len(practices))).astype(np.bool_)
+        pairs = self.index.first_scores(needs, practices)[allowed]
+        self.edges = edges_of(
+            pairs, float(allowed.mean() if allowed.size else 0.0) * len(self.index.keys(PRACTICE))
+        )
+        self._matches.clear()
+        return self.edges

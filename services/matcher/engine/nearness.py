@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lengths of all need vectors, kept up to date while idf moves, without touching every need.
+
+A need's weight of a term is ``a (L + c)`` with ``a`` fixed, ``L = ln(n + 1)`` the same for all and
+``c = -ln(df + 1/2)`` the same for all needs that hold the term. So the squared length is ``L² A + 2 L B + C``
+with ``A = Σ a²``, ``B = Σ a² c`` and ``C = Σ a² c²``: an arrival changes L, which is one number, and c of its
+own terms, which moves B and C of the needs on those terms' lists alone. The result steers a filter; whoever
+passes it is computed again from its own terms, so rounding that adds up here never reaches a score.
+"""
+
+import numpy as np
+
+from services.matcher.engine.lists import Items, Numbers, Weights, grown
+from services.matcher.engine.shelf import Shelf
+from services.matcher.engine.weights import NEED_WEIGHT, sums, tally
+
+SLACK = 1e-3
+"""Relative error that the filter allows for; the sums are better than this by many orders."""
+
+_CANCELLED = 1e-6
+"""Below this share of ``L² A`` a squared length is a difference of nearly equal numbers, and not trusted."""
+
+
+class NeedLengths:
+    """A, B and C of each need, settled for the document frequencies that were last seen."""
+
+    def __init__(self) -> None:
+        self._sums = [np.zeros(0), np.zeros(0), np.zeros(0)]
+        self._settled: Weights = np.zeros(0)
+        self._moved: set[int] = set()
+
+    def reach(self, terms: int, needs: int) -> None:
+        """Make room for that many terms and needs."""
+        known = len(self._settled)
+        self._settled = grown(self._settled, terms)
+        self._settled[known:] = -np.log(0.5)
+        self._sums = [grown(kept, needs) for kept in self._sums]
+
+    def moved(self, terms: Items) -> None:
+        """Note that the document frequency of these terms has changed."""
+        self._moved.update(terms.tolist())
+
+    def set(self, shelf: Shelf, slots: Numbers) -> None:
+        """Sum up some needs from their own terms."""
+        sizes, terms, counts = shelf.rows.gather(slots)
+        square = NEED_WEIGHT[counts] ** 2
+        for kept, power in zip(self._sums, range(3), strict=True):
+            kept[slots] = sums(square * self._settled[terms] ** power, sizes)
+
+    def settle(self, shelf: Shelf, frequency: Numbers) -> None:
+        """Bring B and C up to the present document frequencies."""
+        moved = np.fromiter(sorted(self._moved), np.int64, len(self._moved))
+        self._moved.clear()
+        old = self._settled[moved]
+        new = self._settled[moved] = -np.log(frequency[moved] + 0.5)
+        if 2 * int(shelf.postings.size[moved].sum()) > int(shelf.rows.size[: shelf.size].sum()):
+            self.set(shelf, np.arange(shelf.size))
+            return
+        sizes, slots, counts = shelf.postings.gather(moved)
+        square = NEED_WEIGHT[counts] ** 2
+        for kept, change in ((self._sums[1], new - old), (self._sums[2], new**2 - old**2)):
+            kept[: shelf.size] += tally(slots, square * np.repeat(change, sizes), shelf.size)
+
+    def reaching(self, products: Weights, texts: int, threshold: float) -> Numbers:
+        """The slots whose product over length can reach the threshold: none is missed, a few are too many."""
+        level = np.log(texts + 1.0)
+        a, b, c = (kept[: len(products)] for kept in self._sums)
+        whole = level * level * a
+        squared = whole + 2.0 * level * b + c
+        near = products * products >= squared * (max(threshold, 0.0) * (1.0 - SLACK)) ** 2
+        return np.flatnonzero((products > 0.0) & (near | (squared < _CANCELLED * whole)))

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stored needs and practices as term counts, exact under every arrival, change and removal.
+
+An update costs what its one text costs. Whatever came and went before, all that is kept for scoring equals
+what a store built anew from the present texts would keep.
+"""
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.matcher.engine import weights
+from services.matcher.engine.lists import HIGHEST_COUNT, Counts, Items, Numbers, Weights, grown
+from services.matcher.engine.nearness import NeedLengths
+from services.matcher.engine.shelf import Key, Shelf
+from twinning.terms import ListingKind
+
+City = Hashable
+Mask = NDArray[np.bool_]
+Entry = tuple[Key, str, City, Mapping[str, int]]
+NEED, PRACTICE = ListingKind.NEED, ListingKind.PRACTICE
+
+_UNITS = float(1 << 36)
+
+
+def _numbering() -> defaultdict[str, int]:
+    """A table that gives each new term the next number when it is first asked for it."""
+    numbers: defaultdict[str, int] = defaultdict()
+    numbers.default_factory = numbers.__len__
+    return numbers
+
+
+class Texts:
+    """Needs and practices by key, each with its city and its term counts."""
+
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        self._numbers: defaultdict[str, int] = _numbering()
+        self._stems: list[str] = []
+        self._frequency: Numbers = np.zeros(0, np.int64)
+        self._cities: dict[City, int] = {}
+        self._shelves: dict[str, Shelf] = {NEED: Shelf(), PRACTICE: Shelf()}
+        self._kinds: dict[Key, str] = {}
+        self._norms: Weights = np.zeros(0)
+        # Lengths are added up in whole units, so that their sum is free of history to the last bit.
+        self._norm_units = 0
+        self._lengths = NeedLengths()
+        self._emptied = 0
+        self.put_many(entries)
+
+    def __len__(self) -> int:
+        return len(self._kinds)
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._kinds
+
+    def kind(self, key: Key) -> str:
+        """Whether a stored text is a need or a practice; ``KeyError`` for one that is not stored."""
+        return self._kinds[key]
+
+    def keys(self, kind: str) -> list[Key]:
+        """The keys of all stored texts of a kind, in no particular order."""
+        return list(self._shelves[kind].slots)
+
+    def city_number(self, city: City) -> int:
+        """The place of a city in a mask; a city that is new gets the next one."""
+        return self._cities.setdefault(city, len(self._cities))
+
+    def mask(self, allowed: Iterable[City]) -> Mask:
+        """A mask that allows these cities alone."""
+        places = [self.city_number(city) for city in allowed]
+        mask = np.zeros(len(self._cities), np.bool_)
+        mask[places] = True
+        return mask
+
+    def put(self, key: Key, kind: str, city: City, counts: Mapping[str, int]) -> None:
+        """Store a text, in place of the one that had its key; costs what the one text costs."""
+        self.put_many([(key, kind, city, counts)])
+
+    def put_many(self, entries: Iterable[Entry]) -> None:
+        """Store many texts at once; of two with one key the later stays."""
+        latest = {entry[0]: entry for entry in entries}
+        for key in latest.keys() & self._kinds.keys():
+            self.drop(key)
+        self._changed()
+        for kind in self._shelves:
+            chosen = [entry for entry in latest.values() if entry[1] == kind]
+            if chosen:
+                self._add(kind, chosen)
+
+    def _add(self, kind: str, entries: list[Entry]) -> None:
+        """Number the terms of new texts and hand them to the shelf of their kind."""
+        rows = [sorted(counts.items()) for _, _, _, counts in entries]
+        sizes = np.array([len(row) for row in rows], np.int64)
+        number = self._numbers.__getitem__
+        terms = np.fromiter((number(stem) for row in rows for stem, _ in row), np.int32, int(sizes.sum()))
+        unnamed = len(self._numbers) - len(self._stems)
+        self._stems.extend([*islice(reversed(self._numbers), unnamed)][::-1])
+        times = np.fromiter((times for row in rows for _, times in row), np.int64, len(terms))
+        counted = np.minimum(times, HIGHEST_COUNT).astype(np.uint16)
+        cities = np.array([self.city_number(entry[2]) for entry in entries], np.int32)
+        self._store(kind, [entry[0] for entry in entries], cities, (sizes, terms, counted))
+
+    def _store(self, kind: str, keys: list[Key], cities: Items, rows: tuple[Numbers, Items, Counts]) -> None:
+        """Store texts whose terms have numbers, and count them in."""
+        sizes, terms, counts = rows
+        shelf = self._shelves[kind]
+        for each in self._shelves.values():
+            each.postings.reach(len(self._stems))
+        self._frequency = grown(self._frequency, len(self._stems))
+        slots = shelf.add(keys, cities, sizes, terms, counts)
+        self._kinds.update(dict.fromkeys(keys, kind))
+        self._lengths.reach(len(self._stems), self._shelves[NEED].size)
+        if kind == NEED:
+            self._lengths.set(shelf, slots)
+        else:
+            self._norms = grown(self._norms, shelf.size)
+            self._norms[slots] = weights.lengths(weights.PRACTICE_WEIGHT[counts], sizes)
+            self._norm_units += int(np.rint(self._norms[slots] * _UNITS).sum())
+        np.add.at(self._frequency, terms, 1)
+        self._lengths.moved(np.unique(terms))
+
+    def drop(self, key: Key) -> None:
+        """Forget a text; ``KeyError`` when it is not stored."""
+        kind = self._kinds.pop(key)
+        shelf = self._shelves[kind]
+        slot = shelf.slots[key]
+        terms, _ = shelf.rows.of(slot)
+        self._frequency[terms] -= 1
+        self._lengths.moved(terms)
+        self._changed()
+        if kind == PRACTICE:
+            self._norm_units -= int(np.rint(self._norms[slot] * _UNITS))
+        if shelf.remove(key):
+            self._forget_newest_terms()
+            return
+        self._emptied += 1
+        if self._emptied > len(self) // 4 + 256:
+            self._pack()
+
+    def _forget_newest_terms(self) -> None:
+        """Give back the numbers of the latest terms when nothing holds them: previews leave no trace."""
+        while self._stems and self._frequency[len(self._stems) - 1] == 0:
+            self._stems.pop()
+            self._numbers.popitem()
+
+    def _changed(self) -> None:
+        """Called before each change; who remembers answers forgets them here."""
+
+    def _pack(self) -> None:
+        """Build the shelves anew without empty slots and without terms that nothing holds any more."""
+        used = self._frequency[: len(self._stems)] > 0
+        renumbered = (np.cumsum(used) - 1).astype(np.int32)
+        self._stems = [stem for stem, kept in zip(self._stems, used.tolist(), strict=True) if kept]
+        self._numbers = _numbering()
+        self._numbers.update(zip(self._stems, range(len(self._stems)), strict=True))
+        self._frequency, self._lengths = np.zeros(0, np.int64), NeedLengths()
+        self._norm_units, self._emptied = 0, 0
+        old, self._shelves = self._shelves, {NEED: Shelf(), PRACTICE: Shelf()}
+        for kind, shelf in old.items():
+            live = shelf.live()
+            sizes, terms, counts = shelf.rows.gather(live)
+            keys = [shelf.keys[slot] for slot in live.tolist()]
+            self._store(kind, keys, shelf.city[live], (sizes, renumbered[terms], counts))
+
+    @property
+    def mean_norm(self) -> float:
+        """The mean length of the stored practices' vectors."""
+        practices = len(self._shelves[PRACTICE])
+        return self._norm_units / practices / _UNITS if practices else 1.0
+
+    def frequency(self, stem: str) -> int:
+        """In how many stored texts a term occurs."""
+        number = self._numbers.get(stem)
+        return 0 if number is None else int(self._frequency[number])

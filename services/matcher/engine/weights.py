@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The formulas of the match score, each in one place.
+
+TF-IDF in SMART terms: saturated counts on the practice's side, idf on the need's side alone (Singhal's
+pivoted length normalisation, 1996), widened by the best practices' own words (Rocchio's feedback, 1971).
+Because no practice weight holds an idf, a stored practice vector never changes when the catalogue does.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.matcher.engine.lists import HIGHEST_COUNT, Numbers, Weights
+
+SATURATION = 2.0
+SLOPE = 0.65
+FEEDBACK_PRACTICES = 3
+FEEDBACK_TERMS = 100
+FEEDBACK_LENGTH = 0.4
+
+_TIMES = np.arange(HIGHEST_COUNT + 1, dtype=np.float64)
+
+PRACTICE_WEIGHT: Weights = _TIMES / (_TIMES + SATURATION)
+"""Weight of a term in a practice by how often it occurs there; rises from 1/3 towards 1."""
+
+NEED_WEIGHT: Weights = np.append(0.0, 1.0 + np.log(_TIMES[1:]))
+"""Weight of a term in a need by how often it occurs there, before idf."""
+
+
+def idf(texts: int, frequency: Numbers) -> Weights:
+    """Inverse document frequency of terms found in `frequency` of `texts` needs and practices together."""
+    weights: Weights = np.log1p((texts - frequency + 0.5) / (frequency + 0.5))
+    return weights
+
+
+def tally(places: NDArray[np.integer], values: Weights, size: int) -> Weights:
+    """For each of `size` places the sum of the values put there, added strictly in the order given."""
+    return np.bincount(places, values, size).astype(np.float64, copy=False)
+
+
+def sums(values: Weights, sizes: Numbers) -> Weights:
+    """The sum of each stretch of `values`, added strictly from left to right.
+
+    A fixed order of addition makes equal texts score equal to the last bit, whatever was stored before.
+    """
+    return tally(np.repeat(np.arange(len(sizes)), sizes), values, len(sizes))
+
+
+def lengths(values: Weights, sizes: Numbers) -> Weights:
+    """The Euclidean length of each stretch of `values`; 1 for an empty one."""
+    found = np.sqrt(sums(values * values, sizes))
+    found[found == 0.0] = 1.0
+    return found
+
+
+def unit(values: Weights) -> Weights:
+    """One vector scaled to length 1; an empty one stays empty."""
+    scaled: Weights = values / lengths(values, np.array([len(values)]))[0]
+    return scaled
+
+
+def practice_scale(norms: Weights, mean_norm: float) -> Weights:
+    """What a practice's products are multiplied with: its length, pivoted about the mean length."""
+    scale: Weights = 1.0 / ((1.0 - SLOPE) * mean_norm + SLOPE * norms)
+    return scale

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The matcher: takes the units of work that are due, does each, and writes what came of it."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Final
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+from sqlmodel import Session
+
+from services.matcher import previewing, rounds
+from services.matcher.keeping import Keeper
+from services.matcher.suggesting import Changed, Found, Overtaken, keep, look, look_again
+from twinning import previews, work
+from twinning import rounds as stored_rounds
+from twinning.database import Database, now
+from twinning.settings import Settings
+from twinning.terms import Band, RoundState, Work
+from twinning.work import Claim
+
+log = structlog.get_logger(__name__)
+
+CHANGES: Final = (Work.MATCH_LISTING, Work.MATCH_CITY)
+QUICK: Final = (Work.PREVIEW, *CHANGES)
+SLOW: Final = (Work.ROUND_ASSEMBLY, Work.ROUND_BLOCK, Work.REFRESH)
+AT_ONCE: Final = 100
+RETRY_S: Final = 1.0
+# Other workers keep suggestions, too; whoever is overtaken so often in a row lets them go first.
+MOST_LOOKS: Final = 20
+REFRESH_ALL: Final = "all"
+CITIES_IN_A_REFRESH: Final = 50
+
+
+class Matcher:
+    """One worker's hands: a catalogue in memory and a database to work on."""
+
+    def __init__(self, database: Database, settings: Settings, name: str) -> None:
+        self.name = name
+        self._database = database
+        self._settings = settings
+        self._refresh_every = timedelta(seconds=settings.refresh_interval_s)
+        self._planned = False
+        self._keeper = Keeper()
+        self._busy = threading.Lock()
+        self._stopping = threading.Event()
+        self._hands: dict[Work, Callable[[Claim], None]] = {
+            Work.PREVIEW: self._preview,
+            Work.ROUND_ASSEMBLY: self._round,
+            Work.ROUND_BLOCK: self._block,
+            Work.REFRESH: self._refresh,
+        }
+
+    def stop(self) -> None:
+        """Take nothing more; what is under way is finished."""
+        self._stopping.set()
+
+    def take(self) -> int:
+        """Do all that is due; gives the number of units. Called by the bell and by the scan alike."""
+        done = 0
+        with self._busy:
+            while not self._stopping.is_set() and (claims := self.claim()):
+                self.do(claims)
+                done += len(claims)
+        return done
+
+    def plan_refresh(self) -> None:
+        """See to it, once, that a refresh stands in the queue for its time."""
+        if self._planned:
+            return
+        with self._database.transaction() as session:
+            work.plan(session, Work.REFRESH, REFRESH_ALL, now() + self._refresh_every)
+        self._planned = True
+
+    def claim(self) -> list[Claim]:
+        """Take what is quick together, or else one thing that is slow."""
+        with self._database.snapshot() as session:
+            if not work.is_due(session):
+                return []
+        with self._database.transaction() as session:
+            lease_s = self._settings.lease_s
+            return work.claim(session, self.name, AT_ONCE, lease_s, QUICK) or work.claim(
+                session, self.name, 1, lease_s, SLOW
+            )
+
+    def do(self, claims: Sequence[Claim]) -> None:
+        """Do some units: the changes in one go, each of the others by itself."""
+        changes = [claim for claim in claims if claim.kind in CHANGES]
+        for claim in claims:
+            if claim.kind not in CHANGES:
+                self._try([claim], lambda some: self._hands[some[0].kind](some[0]))
+        if changes and not self._try(changes, self._change, alone=len(changes) == 1):
+            # One of them spoils the rest; apart, only that one is set back.
+            for claim in changes:
+                self._try([claim], self._change)
+
+    def _try(
+        self, claims: Sequence[Claim], do: Callable[[Sequence[Claim]], None], *, alone: bool = True
+    ) -> bool:
+        """Do units; when that fails, set a lone one back with its error. Gives whether it went well."""
+        try:
+            do(claims)
+        except DBAPIError:
+            # The database is away or has chosen us to lose a race: nobody's fault. Where even this fails,
+            # the lease gives the work back.
+            log.warning("the database refused", kind=claims[0].kind, units=len(claims), exc_info=True)
+            self._keeper = Keeper()
+            with self._database.transaction() as session:
+                work.release(session, claims, RETRY_S)
+        except Exception as error:
+            # The catalogue in memory may be half changed; it is cheap to read again.
+            self._keeper = Keeper()
+            log.exception("work failed", kind=claims[0].kind, subject=claims[0].subject, units=len(claims))
+            if alone:
+                self._set_back(claims[0], error)
+            return False
+        return True
+
+    def _set_back(self, claim: Claim, error: Exception) -> None:
+        """Give a unit back; a round whose unit cannot be done has failed."""
+        with self._database.transaction() as session:
+            work.set_back(session, claim, f"{type(error).__name__}: {error}")
+            if claim.tries >= work.MOST_TRIES and claim.kind in {Work.ROUND_ASSEMBLY, Work.ROUND_BLOCK}:
+                row = stored_rounds.get(session, claim.subject.partition("/")[0])
+                if row.state not in stored_rounds.ENDED:
+                    rounds.fail(session, row, "A part of this round failed each time it was tried.")
+
+    def _change(self, claims: Sequence[Claim]) -> None:
+        """Find and keep what changes of listings and cities mean."""
+        changed = Changed(
+            listings={claim.subject for claim in claims if claim.kind is Work.MATCH_LISTING},
+            cities={claim.subject for claim in claims if claim.kind is Work.MATCH_CITY},
+        )
+        self._keep(claims, lambda session: look(self._keeper, session, changed, *self._lists()))
+
+    def _lists(self) -> tuple[int, Band]:
+        """How long the lists of best partners are, and what may be on them."""
+        return self._settings.per_city, self._settings.min_band
+
+    def _keep(self, claims: Sequence[Claim], find: Callable[[Session], Found]) -> None:
+        """Look and keep, again when another worker was faster."""
+        for _ in range(MOST_LOOKS):
+            with self._database.snapshot() as session:
+                found = find(session)
+            try:
+                with self._database.transaction() as session:
+                    told = keep(session, found)
+                    work.finish(session, claims)
+            except Overtaken:
+                continue
+            del self._keeper.counted[: len(found.counted)]
+            log.info("kept", units=len(claims), version=self._keeper.version, **asdict(told))
+            return
+        raise RuntimeError(f"overtaken {MOST_LOOKS} times in a row by other workers")
+
+    def _preview(self, claim: Claim) -> None:
+        """Answer a preview."""
+        with self._database.snapshot() as session:
+            request = previews.PreviewRequest.model_validate(previews.get(session, claim.subject).request)
+            answer = previewing.answer(self._keeper, session, request)
+        with self._database.transaction() as session:
+            previews.get(session, claim.subject).answer = answer.model_dump(mode="json")
+            work.finish(session, [claim])
+
+    def _round(self, claim: Claim) -> None:
+        """Cut a new round into blocks, or put one together whose blocks are done."""
+        with self._database.snapshot() as session:
+            state = stored_rounds.get(session, claim.subject).state
+        if state == RoundState.QUEUED:
+            self._cut(claim)
+        elif state == RoundState.RUNNING:
+            self._assemble(claim)
+        else:
+            self._strike(claim)
+
+    def _cut(self, claim: Claim) -> None:
+        with self._database.snapshot() as session:
+            blocks = rounds.cut(self._keeper, session, stored_rounds.get(session, claim.subject))
+        with self._database.transaction() as session:
+            row = stored_rounds.get(session, claim.subject)
+            if work.finish(session, [claim]) and row.state == RoundState.QUEUED:
+                stored_rounds.cut(session, row, blocks)
+
+    def _assemble(self, claim: Claim) -> None:
+        with self._database.snapshot() as session:
+            self._keeper.catch_up(session)
+            blocks = stored_rounds.blocks_of(session, claim.subject)
+        packed = [block.found for block in blocks if block.found is not None]
+        versions = [block.catalogue_version for block in blocks if block.catalogue_version is not None]
+        with self._database.transaction() as session:
+            row = stored_rounds.get(session, claim.subject)
+            if work.finish(session, [claim]) and row.state == RoundState.RUNNING:
+                url = self._settings.public_url
+                rounds.assemble(self._keeper, session, row, packed, versions, url)
+
+    def _block(self, claim: Claim) -> None:
+        """Match one block of a round; the last one asks for the assembly."""
+        round_id, _, number = claim.subject.partition("/")
+        with self._database.snapshot() as session:
+            wanted = stored_rounds.request_of(stored_rounds.get(session, round_id))
+            learners = stored_rounds.learners_of(session, round_id, int(number))
+            found = rounds.match_block(self._keeper, session, wanted, learners)
+        with self._database.transaction() as session:
+            if work.finish(session, [claim]):
+                stored_rounds.end_block(session, round_id, int(number), found.pack(), self._keeper.version)
+
+    def _refresh(self, claim: Claim) -> None:
+        """Score again what stands: all of it is cut into blocks of cities, and each block is looked at."""
+        if claim.subject == REFRESH_ALL:
+            self._cut_refresh(claim)
+            return
+        cities = claim.payload["cities"]
+        self._keep([claim], lambda session: look_again(self._keeper, session, cities, *self._lists()))
+
+    def _cut_refresh(self, claim: Claim) -> None:
+        with self._database.snapshot() as session:
+            self._keeper.catch_up(session)
+        cities = [str(city) for city in self._keeper.corpus.cities]
+        with self._database.transaction() as session:
+            work.finish(session, [claim])
+            for start in range(0, len(cities), CITIES_IN_A_REFRESH):
+                some = {"cities": cities[start : start + CITIES_IN_A_REFRESH]}
+                work.enqueue(session, Work.REFRESH, f"block/{start // CITIES_IN_A_REFRESH}", some)
+            work.plan(session, Work.REFRESH, REFRESH_ALL, now() + self._refresh_every)
+
+    def _strike(self, claim: Claim) -> None:
+        with self._database.transaction() as session:
+            work.finish(session, [claim])

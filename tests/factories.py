@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What functional tests are made of: a front door on a fresh database, and those who knock at it."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from services.api.app import make_app
+from twinning import examples, keys
+from twinning.database import Database, migrate
+from twinning.keys import ApiKeyCreate
+from twinning.settings import Settings
+from twinning.terms import Bell, Role
+
+with warnings.catch_warnings():
+    # The test client prefers a successor of httpx; httpx is what everything else here speaks.
+    warnings.simplefilter("ignore")
+    from starlette.testclient import TestClient
+
+
+@dataclass
+class Door:
+    """The front door, its database, its staff and the bells it has rung."""
+
+    client: TestClient
+    database: Database
+    settings: Settings
+    bells: list[Bell] = field(default_factory=list)
+    staff: dict[str, str] = field(default_factory=dict)
+
+    def key(self, role: Role, **scope: Any) -> dict[str, str]:
+        """Make a key and give the header that bears it."""
+        with self.database.transaction() as session:
+            _, key = keys.create(session, ApiKeyCreate(role=role, name=f"A {role}", **scope))
+        return {"Authorization": f"Bearer {key}"}
+
+    def coordinator(self, *countries: str) -> dict[str, str]:
+        """Make a coordinator of some countries."""
+        return self.key(Role.COORDINATOR, countries=list(countries))
+
+    def of_city(self, city_id: str) -> dict[str, str]:
+        """Make a city's own key."""
+        return self.key(Role.CITY, city_id=city_id)
+
+    def city(self, name: str = "Limerick", country: str = "IE", **fields: Any) -> dict[str, Any]:
+        """Register a city as staff."""
+        return self._made("/v1/cities", {"name": name, "country": country, **fields})
+
+    def practice(self, city_id: str, **fields: Any) -> dict[str, Any]:
+        """Register a practice as staff."""
+        return self._made(f"/v1/cities/{city_id}/practices", practice(**fields))
+
+    def need(self, city_id: str, **fields: Any) -> dict[str, Any]:
+        """Register a need as staff."""
+        return self._made(f"/v1/cities/{city_id}/needs", need(**fields))
+
+    def events(self) -> list[str]:
+        """Give the types of all events so far, in order."""
+        answer = self.client.get("/v1/events", params={"limit": 200}, headers=self.staff)
+        return [event["type"] for event in answer.json()["items"]]
+
+    def _made(self, path: str, wanted: dict[str, Any]) -> dict[str, Any]:
+        answer = self.client.post(path, json=wanted, headers=self.staff)
+        assert answer.status_code == 201, answer.text
+        made: dict[str, Any] = answer.json()
+        return made
+
+
+def practice(**fields: Any) -> dict[str, Any]:
+    """Give a practice to be registered."""
+    return {**examples.PRACTICE_REQUEST, "external_ref": None, **fields}
+
+
+def need(**fields: Any) -> dict[str, Any]:
+    """Give a need to be registered."""
+    return {**examples.NEED_REQUEST, "external_ref": None, **fields}
+
+
+@contextmanager
+def door(database_url: str, **settings: Any) -> Iterator[Door]:
+    """Open a front door on a fresh database."""
+    migrate(database_url)
+    bells: list[Bell] = []
+    known = Settings(database_url=database_url, **settings)
+    app = make_app(known, ring=bells.append)
+    # Not entered: a client outside its context starts a loop for each thread that uses it.
+    with TestClient(app, raise_server_exceptions=False) as client:
+        made = Door(client, app.state.house.database, known, bells)
+        made.staff = made.key(Role.STAFF)
+        yield made

@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What arrivals do to the standing suggestions, on a real database."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services.matcher.engine.pairing import Pair, propose
+from services.matcher.keeping import Keeper
+from services.matcher.matching import REFRESH_ALL, Matcher
+from services.matcher.proposing import pair_key
+from tests.catalogues import Catalogue
+from twinning import catalogue as change_log
+from twinning import listings, outbox, suggestions, work
+from twinning.database import Database, migrate
+from twinning.keys import Caller
+from twinning.listings import Listing
+from twinning.settings import Settings
+from twinning.terms import Band, Role, SuggestionKind, Work
+
+STAFF = Caller("staff", Role.STAFF)
+CITIES = [
+    ("Cork", "IE"),
+    ("Espoo", "FI"),
+    ("Suwon", "KR"),
+    ("Balanga", "PH"),
+    ("Okayama", "JP"),
+    ("Pécs", "HU"),
+]
+TEXTS = [
+    "Volunteers teach older adults to read and write letters in the library",
+    "Older adults want help from volunteers with reading and writing letters",
+    "Digital helpers in the library show senior citizens a tablet computer",
+    "Senior citizens ask for digital help with tablets and online services",
+    "Rain gardens at schools teach pupils about floods and the climate",
+    "Schools look for ways to teach pupils about climate change and floods",
+    "A festival of learning in streets, parks and shops for the whole city",
+    "How can a city bring learning into streets and parks with a festival",
+    "Employers and colleges offer apprenticeships to young people",
+    "Young people leave school and do not find an apprenticeship with employers",
+    "Migrants learn the language in cafés with childcare in the evening",
+    "Newly arrived migrants need language courses with childcare",
+]
+
+
+@pytest.fixture(scope="session")
+def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database file with tables and nothing in them."""
+    path = tmp_path_factory.mktemp("empty") / "empty.db"
+    migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """A fresh database, of each kind in turn."""
+    migrate(database_url)
+    database = Database(database_url)
+    yield database
+    database.close()
+
+
+def test_a_practice_that_answers_a_need_is_suggested_once_with_its_reasons(database: Database) -> None:
+    """A practice and a need of two regions make one study visit whose reason names both and adds up."""
+    made = Catalogue(database)
+    host, visitor = made.city("Cork", "IE"), made.city("Suwon", "KR")
+    practice = made.practice(host, "Reading", TEXTS[0])
+    need = made.need(visitor, "Reading", TEXTS[1])
+    matcher = Matcher(database, Settings(), "m1")
+
+    matcher.take()
+    matcher.take()
+
+    with database.snapshot() as session:
+        [row] = suggestions.standing(session)
+        events = [event.type for event in outbox.feed(session, STAFF, 0, [], 10)]
+    [reason] = row.reasons
+    assert [city["role"] for city in row.cities] == ["host", "visitor"]
+    assert (reason["need_id"], reason["practice_id"]) == (need, practice)
+    assert sum(term["contribution"] for term in reason["terms"]) + reason["other"] == pytest.approx(
+        reason["score"], abs=1e-9
+    )
+    assert events == ["suggestion.created"]
+
+
+def test_two_cities_of_one_region_are_never_suggested(database: Database) -> None:
+    """The same texts within one region make no suggestion, and the need counts as unmet."""
+    made = Catalogue(database)
+    host, visitor = made.city("Cork", "IE"), made.city("Espoo", "FI")
+    made.practice(host, "Reading", TEXTS[0])
+    need = made.need(visitor, "Reading", TEXTS[1])
+
+    Matcher(database, Settings(), "m1").take()
+
+    with database.snapshot() as session:
+        assert suggestions.standing(session) == []
+        assert session.get_one(Listing, need).unmet is True
+
+
+def test_a_withdrawn_practice_takes_its_suggestions_with_it(database: Database) -> None:
+    """When the only ground goes, the suggestion is withdrawn, told, and the need is unmet again."""
+    made = Catalogue(database)
+    host, visitor = made.city("Cork", "IE"), made.city("Suwon", "KR")
+    practice = made.practice(host, "Reading", TEXTS[0])
+    need = made.need(visitor, "Reading", TEXTS[1])
+    matcher = Matcher(database, Settings(), "m1")
+    matcher.take()
+
+    made.withdraw(practice)
+    matcher.take()
+
+    with database.snapshot() as session:
+        assert suggestions.standing(session) == []
+        assert session.get_one(Listing, need).unmet is True
+        events = [event.type for event in outbox.feed(session, STAFF, 0, [], 10)]
+    assert events == ["suggestion.created", "suggestion.withdrawn"]
+
+
+def test_partners_by_either_word_are_left_out(database: Database) -> None:
+    """A pair that one side names among its existing partners falls, and comes back when that is mended."""
+    made = Catalogue(database)
+    host, visitor = made.city("Cork", "IE"), made.city("Suwon", "KR")
+    made.practice(host, "Reading", TEXTS[0])
+    made.need(visitor, "Reading", TEXTS[1])
+    matcher = Matcher(database, Settings(), "m1")
+    matcher.take()
+
+    made.partner(host, visitor)
+    matcher.take()
+
+    with database.snapshot() as session:
+        assert suggestions.standing(session) == []
+
+
+def test_a_worker_that_starts_reads_counts_and_not_texts(database: Database) -> None:
+    """What one worker has counted, the next one does not count again."""
+    made = Catalogue(database)
+    made.practice(made.city("Cork", "IE"), "Reading", TEXTS[0])
+    Matcher(database, Settings(), "m1").take()
+    keeper = Keeper()
+
+    with database.snapshot() as session:
+        keeper.catch_up(session)
+
+    assert len(keeper.corpus.index) == 1
+    assert keeper.counted == []
+
+
+def test_a_result_made_from_an_older_state_is_made_again(database: Database) -> None:
+    """A worker that was overtaken while it looked keeps nothing and looks again; nothing is told twice."""
+    made = Catalogue(database)
+    host, visitor = made.city("Cork", "IE"), made.city("Suwon", "KR")
+    made.practice(host, "Reading", TEXTS[0])
+    made.need(visitor, "Reading", TEXTS[1])
+    slow, fast = Matcher(database, Settings(lease_s=0.001), "slow"), Matcher(database, Settings(), "fast")
+    claims = slow.claim()
+    fast_done = 0
+    while fast_done < len(claims):
+        fast_done += fast.take()
+
+    slow.do(claims)
+
+    with database.snapshot() as session:
+        events = [event.type for event in outbox.feed(session, STAFF, 0, [], 10)]
+    assert events == ["suggestion.created"]
+
+
+def test_changes_are_seen_in_the_order_of_their_commits(database: Database) -> None:
+    """A reader never meets a smaller number after a larger one, though two writers cross."""
+    made = Catalogue(database)
+    city = made.city("Cork", "IE")
+    seen: list[int] = []
+    with database.transaction() as slow:
+        row = listings.register(slow, slow.get_one(listings.City, city), _practice("slow"))
+        if not database.is_sqlite:
+            # On SQLite there is one writer at a time, and the second would wait for this very block.
+            made.practice(city, "fast", TEXTS[1])
+            with database.snapshot() as session:
+                seen += [change.version for change in change_log.changes_since(session, 0)]
+    with database.snapshot() as session:
+        later = change_log.changes_since(session, max(seen, default=0))
+    assert row.id in {change.subject_id for change in later}
+
+
+def _practice(title: str) -> listings.PracticeCreate:
+    return listings.PracticeCreate(title=title, description=TEXTS[0])
+
+
+OPERATION = st.one_of(
+    st.tuples(st.just("practice"), st.integers(0, 5), st.integers(0, 11)),
+    st.tuples(st.just("need"), st.integers(0, 5), st.integers(0, 11)),
+    st.tuples(st.just("rewrite"), st.integers(0, 30), st.integers(0, 11)),
+    st.tuples(st.just("withdraw"), st.integers(0, 30), st.just(0)),
+    st.tuples(st.just("pause"), st.integers(0, 30), st.just(0)),
+    st.tuples(st.just("partner"), st.integers(0, 5), st.integers(0, 5)),
+    st.tuples(st.just("leave"), st.integers(2, 5), st.just(0)),
+    st.tuples(st.just("match"), st.just(0), st.just(0)),
+)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(operations=st.lists(OPERATION, min_size=4, max_size=25))
+def test_standing_suggestions_refreshed_equal_a_round_from_nothing(
+    operations: list[tuple[str, int, int]], empty_sqlite: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """After any order of registrations, changes and withdrawals, a refresh leaves what a round would find."""
+    path = tmp_path_factory.mktemp("order") / "order.db"
+    shutil.copy(empty_sqlite, path)
+    database = Database(f"sqlite:///{path}")
+    matcher = Matcher(database, Settings(), "m1")
+    _perform(Catalogue(database), matcher, operations)
+    matcher.take()
+
+    with database.transaction() as session:
+        work.enqueue(session, Work.REFRESH, REFRESH_ALL)
+    matcher.take()
+
+    fresh = Keeper()
+    with database.snapshot() as session:
+        fresh.cut(session)
+        standing = {(row.kind, row.pair_key): row for row in suggestions.standing(session)}
+    expected = {(pair.kind, pair_key(pair)): pair for pair in _round_from_nothing(fresh)}
+    assert standing.keys() == expected.keys()
+    for key, pair in expected.items():
+        row = standing[key]
+        assert row.score == pytest.approx(pair.score, abs=1e-9)
+        assert row.band == pair.band
+        assert [(why["need_id"], why["practice_id"]) for why in row.reasons] == [
+            (match.need, match.practice) for match in pair.matches
+        ]
+    database.close()
+    shutil.rmtree(path.parent)
+
+
+def _perform(made: Catalogue, matcher: Matcher, operations: list[tuple[str, int, int]]) -> None:
+    """Do the operations, those that name something that is there."""
+    cities = [made.city(name, country) for name, country in CITIES]
+    gone: set[str] = set()
+    listed: list[tuple[str, str]] = []
+    for name, first, second in operations:
+        if name in {"practice", "need"} and cities[first] not in gone:
+            put = made.practice if name == "practice" else made.need
+            listed.append((cities[first], put(cities[first], TEXTS[second].split()[0], TEXTS[second])))
+        elif name == "rewrite" and listed:
+            made.rewrite(listed[first % len(listed)][1], TEXTS[second])
+        elif name == "withdraw" and listed:
+            made.withdraw(listed.pop(first % len(listed))[1])
+        elif name == "pause" and listed:
+            made.pause(listed[first % len(listed)][1])
+        elif name == "partner" and not {cities[first], cities[second]} & gone and first != second:
+            made.partner(cities[first], cities[second])
+        elif name == "leave" and cities[first] not in gone:
+            made.leave(cities[first])
+            gone.add(cities[first])
+            listed = [(city, listing) for city, listing in listed if city != cities[first]]
+        elif name == "match":
+            matcher.take()
+
+
+def _round_from_nothing(keeper: Keeper) -> list[Pair]:
+    """Find what a `top` round over the whole catalogue finds."""
+    return [
+        pair
+        for kind in (SuggestionKind.STUDY_VISIT, SuggestionKind.TWINNING)
+        for pair in propose(keeper.corpus, kind, keeper.corpus.cities, Settings().per_city, Band.POSSIBLE)
+    ]

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How texts become terms."""
+
+import unicodedata
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from services.matcher.engine.text import STOP_WORDS, count_terms, sentences, surfaces
+
+TERMS = [
+    pytest.param("", {}, id="empty"),
+    pytest.param("the of and", {}, id="stop words only"),
+    pytest.param("Learning, learned LEARNS a x", {"learn": 3}, id="stems, case, single letters"),
+    pytest.param("ｌｉｂｒａｒｙ libraries", {"librari": 2}, id="full-width letters"),  # noqa: RUF001 the letters are the point
+    pytest.param("người", {"người": 1}, id="Vietnamese"),
+    pytest.param(unicodedata.normalize("NFD", "người"), {"người": 1}, id="Vietnamese, decomposed"),
+    pytest.param("学习城市", {"学习": 1, "习城": 1, "城市": 1}, id="Chinese as bigrams"),
+    pytest.param("学习，城市", {"学习": 1, "城市": 1}, id="no bigram across punctuation"),  # noqa: RUF001 its mark
+    pytest.param("水", {"水": 1}, id="one letter alone"),
+    pytest.param("평생학습", {"평생": 1, "생학": 1, "학습": 1}, id="Korean"),
+    pytest.param("เรียน", {"เรี": 1, "รีย": 1, "ยน": 1}, id="Thai marks stay with their letter"),
+    pytest.param("ASEM회의 city", {"asem": 1, "회의": 1, "citi": 1}, id="two scripts in one word"),
+    pytest.param("हिन्दी भाषा", {"हिन्दी": 1, "भाषा": 1}, id="Hindi words keep their vowel signs"),
+]
+
+
+@pytest.mark.parametrize(("text", "counts"), TERMS)
+def test_terms_are_those_a_person_would_count(text: str, counts: dict[str, int]) -> None:
+    """Words become stems, unspaced scripts bigrams, and each is counted."""
+    assert count_terms(text) == counts
+
+
+def test_the_stop_list_is_whole() -> None:
+    """The list has the 153 words that quality was measured with."""
+    assert len(STOP_WORDS) == 153
+
+
+@given(st.text())
+@example("\ud800 lone \udfff")
+@example("\x00\u0301\u0301")
+def test_no_text_is_refused(text: str) -> None:
+    """Whatever Unicode holds is counted, named and cut without an error."""
+    counts = count_terms(text)
+
+    assert all(times > 0 for times in counts.values())
+    assert counts.keys() <= surfaces(text).keys()
+    assert all(sentence in text for sentence in sentences(text))
+
+
+@given(st.text(), st.text())
+def test_a_text_counts_as_much_as_its_lines(first: str, second: str) -> None:
+    """Counts of two lines together are the sums of their counts."""
+    whole, one, two = count_terms(f"{first}\n{second}"), count_terms(first), count_terms(second)
+
+    assert whole == {term: one.get(term, 0) + two.get(term, 0) for term in one.keys() | two.keys()}
+
+
+def test_terms_are_shown_as_their_author_wrote_them() -> None:
+    """A term's word is the first form in the text, one without capitals before one with."""
+    shown = surfaces("Libraries teach. Our libraries and the Forest; UNESCO 学习")
+
+    assert shown["librari"] == "libraries"
+    assert shown["forest"] == "Forest"
+    assert shown["unesco"] == "UNESCO"
+    assert shown["学习"] == "学习"
+
+
+@pytest.mark.parametrize(
+    ("text", "cut"),
+    [
+        ("One. Two!  Three", ["One.", "Two!", "Three"]),
+        ("Visits, e.g. to schools. Then home.", ["Visits, e.g. to schools.", "Then home."]),
+        ("学习。城市。", ["学习。", "城市。"]),
+        ("A heading\n\nA text", ["A heading", "A text"]),
+        (" ", []),
+    ],
+)
+def test_sentences_are_slices(text: str, cut: list[str]) -> None:
+    """Sentences end at their marks or their lines and stay as written."""
+    assert sentences(text) == cut

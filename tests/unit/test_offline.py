@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Matching and searching files without a server."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from services.cli import offline
+
+CITIES = [
+    {"kind": "city", "ref": "suwon", "name": "Suwon", "country": "KR"},
+    {"kind": "city", "ref": "cork", "name": "Cork", "country": "IE"},
+    {"kind": "city", "ref": "espoo", "name": "Espoo", "country": "FI"},
+]
+NEED = {
+    "kind": "need",
+    "ref": "n1",
+    "city_ref": "suwon",
+    "title": "Family literacy",
+    "description": "We want family literacy in our libraries.",
+    "themes": ["sdg-4"],
+}
+PRACTICE = {
+    "kind": "practice",
+    "ref": "p1",
+    "city_ref": "cork",
+    "title": "Reading festival",
+    "description": "Families read together. Literacy grows in libraries.",
+    "themes": ["sdg-4"],
+}
+BACK = [
+    NEED | {"ref": "n2", "city_ref": "cork", "title": "Computers", "description": "Older people ask."},
+    PRACTICE | {"ref": "p2", "city_ref": "suwon", "title": "Seniors", "description": "Older people's."},
+]
+ROWS = [*CITIES, NEED, PRACTICE, *BACK]
+
+
+def run(*arguments: object) -> Result:
+    """One call of the command line."""
+    app = typer.Typer()
+    app.command()(offline.match)
+    app.command()(offline.search)
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def jsonl(path: Path, rows: list[dict[str, Any]]) -> Path:
+    """A JSON Lines file of these rows."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_study_visits_come_as_suggestions(tmp_path: Path) -> None:
+    """A JSON line is a suggestion with references as ids, and its reasons add up."""
+    result = run("match", jsonl(tmp_path / "in.jsonl", ROWS), "--kind", "study_visit", "--format", "jsonl")
+
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.exit_code == 0
+    visit = next(each for each in found if each["cities"][0]["city_id"] == "cork")
+    roles = [(city["city_id"], city["role"]) for city in visit["cities"]]
+    assert roles == [("cork", "host"), ("suwon", "visitor")]
+    (reason,) = visit["reasons"]
+    assert (reason["need_id"], reason["practice_id"], reason["themes"]) == ("n1", "p1", ["sdg-4"])
+    assert reason["need_quote"] == "We want family literacy in our libraries."
+    total = sum(term["contribution"] for term in reason["terms"]) + reason["other"]
+    assert total == pytest.approx(reason["score"], abs=1e-9)
+    assert visit["score"] == pytest.approx(reason["score"], abs=1e-9)
+
+
+def test_a_twinning_goes_both_ways(tmp_path: Path) -> None:
+    """Two cities that answer each other are one twinning with a reason in each direction."""
+    result = run("match", jsonl(tmp_path / "in.jsonl", ROWS), "--kind", "twinning", "--format", "jsonl")
+
+    (found,) = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(city["city_id"], city["region"]) for city in found["cities"]] == [
+        ("suwon", "asia"),
+        ("cork", "europe"),
+    ]
+    assert {reason["need_city_id"] for reason in found["reasons"]} == {"suwon", "cork"}
+    assert {way["learner_city_id"] for way in found["directions"]} == {"suwon", "cork"}
+
+
+def test_a_run_file_ranks_within_each_need(tmp_path: Path) -> None:
+    """A TREC line has six fields and ranks start at 1 for each need."""
+    result = run("match", jsonl(tmp_path / "in.jsonl", ROWS), "--kind", "study_visit", "--format", "trec")
+
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert [(need, q0, practice, rank, name) for need, q0, practice, rank, _, name in lines] == [
+        ("n1", "Q0", "p1", "1", "twinning"),
+        ("n2", "Q0", "p2", "1", "twinning"),
+    ]
+
+
+def test_csv_goes_in_and_out(tmp_path: Path) -> None:
+    """A CSV file with lists in bars says what its JSON twin says, and CSV out has a header."""
+    names = [
+        "kind",
+        "ref",
+        "name",
+        "country",
+        "city_ref",
+        "title",
+        "description",
+        "themes",
+        "existing_partners",
+    ]
+    path = tmp_path / "in.csv"
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows({**row, "themes": "|".join(row.get("themes", []))} for row in ROWS)
+
+    from_csv = run("match", path, "--kind", "study_visit", "--format", "csv")
+    from_json = run("match", jsonl(tmp_path / "in.jsonl", ROWS), "--kind", "study_visit", "--format", "csv")
+
+    assert from_csv.stdout == from_json.stdout
+    rows = list(csv.DictReader(io.StringIO(from_csv.stdout)))
+    assert {row["need"] for row in rows} == {"Family literacy", "Computers"}
+    assert all(row["words"] and row["band"] for row in rows)
+
+
+def test_the_table_is_for_people(tmp_path: Path) -> None:
+    """The default output is a table; when nothing matches it says what to try."""
+    path = jsonl(tmp_path / "in.jsonl", ROWS)
+
+    assert "Reading" in run("match", path, "--kind", "study_visit").stdout
+    only = jsonl(tmp_path / "none.jsonl", [*CITIES, NEED])
+    assert "--min-band" in run("match", only, "--kind", "study_visit").stdout
+
+
+def test_top_counts_per_need(tmp_path: Path) -> None:
+    """With `--top 1` each need keeps its best practice alone."""
+    second = {**PRACTICE, "ref": "p3", "city_ref": "espoo"}
+    path = jsonl(tmp_path / "in.jsonl", [*ROWS, second])
+
+    def lines(top: int) -> int:
+        given = ("--kind", "study_visit", "--format", "trec", "--min-band", "all", "--top", top)
+        return run("match", path, *given).stdout.count("n1 Q0")
+
+    assert (lines(1), lines(5)) == (1, 2)
+
+
+def test_what_is_not_published_or_already_paired_stays_out(tmp_path: Path) -> None:
+    """A paused listing is not matched, and partners by name are left to themselves."""
+    paused = [*CITIES, NEED, {**PRACTICE, "state": "paused"}]
+    partners = [{**CITIES[0], "existing_partners": ["CORK"]}, *CITIES[1:], NEED, PRACTICE]
+
+    for name, rows in (("paused", paused), ("partners", partners)):
+        path = jsonl(tmp_path / f"{name}.jsonl", rows)
+        result = run("match", path, "--kind", "study_visit", "--format", "trec", "--min-band", "all")
+        assert (result.exit_code, result.stdout) == (0, "")
+
+
+BAD = [
+    pytest.param([{**CITIES[0], "country": "US"}], 1, "country", "US", id="country outside ASEM"),
+    pytest.param([{"kind": "city", "ref": "x", "country": "KR"}], 1, "name", "missing", id="missing field"),
+    pytest.param([{"kind": "town", "ref": "x"}], 1, "kind", "town", id="unknown kind"),
+    pytest.param([{"kind": "city"}], 1, "ref", "missing", id="no ref"),
+    pytest.param([*CITIES, {**NEED, "description": " "}], 4, "description", "empty", id="empty text"),
+    pytest.param([*CITIES, {**NEED, "city_ref": "x"}], 4, "city_ref", "'x'", id="unknown city"),
+    pytest.param([*CITIES, {**NEED, "themes": ["x"]}], 4, "themes.0", "theme", id="unknown theme"),
+    pytest.param([*CITIES, {**NEED, "colour": "red"}], 4, "colour", "not a field", id="unknown field"),
+    pytest.param([*CITIES, NEED, NEED], 5, "ref", "line 4", id="duplicate ref"),
+]
+
+
+@pytest.mark.parametrize(("rows", "line", "field", "detail"), BAD)
+def test_bad_rows_are_named(
+    tmp_path: Path, rows: list[dict[str, Any]], line: int, field: str, detail: str
+) -> None:
+    """Bad input ends with 2, nothing on standard output, and a sentence with file, line and field."""
+    path = jsonl(tmp_path / "in.jsonl", rows)
+
+    result = run("match", path, "--kind", "study_visit")
+
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert f"{path}, line {line}, {field}: " in result.stderr
+    assert detail in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line", "field"),
+    [
+        ("in.jsonl", b'{"kind": "city"\n', 1, "row"),
+        ("in.jsonl", b"\n[1]\n", 2, "row"),
+        ("in.jsonl", b"\xff\n", 1, "row"),
+        ("in.csv", b"kind,name\ncity,Suwon\n", 1, "ref"),
+        ("in.csv", b"kind,ref,name,country\ncity,a,A,KR,too much\n", 2, "row"),
+        ("in.csv", b"kind,ref,name,country,population\ncity,a,A,KR,many\n", 2, "population"),
+        ("in.csv", b'kind,ref,name\ncity,a,"A"x\n', 2, "row"),
+        ("in.csv", b"", 1, "kind"),
+    ],
+)
+def test_broken_files_are_named(tmp_path: Path, name: str, content: bytes, line: int, field: str) -> None:
+    """A file that cannot be read as what it should be says where."""
+    path = tmp_path / name
+    path.write_bytes(content)
+
+    result = run("match", path, "--kind", "study_visit")
+
+    assert result.exit_code == 2
+    assert f"{path}, line {line}, {field}: " in result.stderr
+
+
+DOCUMENTS = [
+    {"id": "1", "title": "Wings", "text": "flow over a wing"},
+    {"id": "2", "text": "heat in a wall"},
+    {"id": "3", "text": ""},
+]
+QUERIES = [{"id": "1", "text": "wings in a flow"}, {"id": "q2", "text": "nothing alike"}]
+
+
+def test_search_prints_a_run(tmp_path: Path) -> None:
+    """A query finds the texts that share its words, though the ids are the same on both sides."""
+    files = (
+        "--corpus",
+        jsonl(tmp_path / "d.jsonl", DOCUMENTS),
+        "--queries",
+        jsonl(tmp_path / "q.jsonl", QUERIES),
+    )
+
+    result = run("search", *files, "--timings")
+    (line,) = result.stdout.splitlines()
+    (row,) = map(json.loads, run("search", *files, "--format", "jsonl").stdout.splitlines())
+
+    query, q0, found, rank, score, name = line.split()
+    assert (query, q0, found, rank, name) == ("1", "Q0", "1", "1", "twinning")
+    assert row == {"query": "1", "id": "1", "rank": 1, "score": float(score)}
+    assert {text.split(":")[0] for text in result.stderr.splitlines()} == {
+        "read",
+        "count",
+        "index",
+        "search",
+        "write",
+    }
+
+
+@pytest.mark.parametrize(
+    ("rows", "line", "field"),
+    [
+        ([{"id": "1"}], 1, "text"),
+        ([{"text": "a"}], 1, "id"),
+        ([{"id": "a b", "text": "a"}], 1, "id"),
+        ([{"id": "1", "text": 7}], 1, "text"),
+        ([{"id": "1", "text": "a"}, {"id": "1", "text": "b"}], 2, "id"),
+    ],
+)
+def test_search_names_bad_rows(tmp_path: Path, rows: list[dict[str, Any]], line: int, field: str) -> None:
+    """A text without id, with a broken one, or twice the same ends with 2."""
+    path = jsonl(tmp_path / "d.jsonl", rows)
+
+    result = run("search", "--corpus", path, "--queries", path)
+
+    assert result.exit_code == 2
+    assert f"{path}, line {line}, {field}: " in result.stderr
+
+
+def test_help_stays_quick() -> None:
+    """Importing the commands loads no numerical library and no database."""
+    code = "import sys, services.cli.offline; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+
+    assert not {"numpy", "scipy", "sklearn", "sqlalchemy", "pydantic"} & set(loaded)

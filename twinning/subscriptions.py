@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an owner asks of a webhook endpoint and is shown of it: the shapes, and how an endpoint changes."""
+
+import re
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, Strict, StringConstraints
+from pydantic import Field as ShapeField
+from sqlmodel import Session
+
+from twinning import endpoints
+from twinning.addresses import AddressRefused, Rules, check_url
+from twinning.database import now
+from twinning.endpoints import Attempt, Delivery, WebhookEndpoint
+from twinning.errors import Invalid
+from twinning.events import EventType
+from twinning.fields import Countries, Flag, Note, Shape, Themes
+from twinning.terms import Band, DeliveryState, SuggestionKind
+
+MOST_HEADERS = 10
+NOUNS = frozenset(kind.split(".", 1)[0] for kind in EventType)
+# A field name is a token of RFC 9110, section 5.6.2.
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
+_VALUE = re.compile(r"[!-~]([ -~]{0,1022}[!-~])?")
+# What the connection, the signature or the sender decides, and nobody else.
+_OURS = frozenset(
+    (
+        "accept-encoding",
+        "connection",
+        "expect",
+        "host",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "user-agent",
+    )
+)
+_OUR_FAMILIES = ("content-", "proxy-", "webhook-")
+
+
+def known_type(pattern: str) -> str:
+    """Take an event type, a noun with `.*`, or `*`; raises `ValueError` for the rest."""
+    noun, dot, rest = pattern.partition(".")
+    if pattern == "*" or pattern in set(EventType) or (dot and rest == "*" and noun in NOUNS):
+        return pattern
+    raise ValueError("is no event type; GET /v1/reference/event-types lists them, and * and city.* are taken")
+
+
+def _headers(headers: dict[str, str]) -> dict[str, str]:
+    """Refuse headers that are none, that are ours to set, or that are too many."""
+    if len(headers) > MOST_HEADERS:
+        raise ValueError(f"has {len(headers)} headers; at most {MOST_HEADERS} are taken")
+    if len({name.lower() for name in headers}) < len(headers):
+        raise ValueError("names a header twice")
+    for name, value in headers.items():
+        if not _TOKEN.fullmatch(name):
+            raise ValueError("has a name that is no header's")
+        if name.lower() in _OURS or name.lower().startswith(_OUR_FAMILIES):
+            raise ValueError(f"the header {name} is not the receiver's to set")
+        if not _VALUE.fullmatch(value):
+            raise ValueError(f"the value of {name} must be 1 to 1,024 printable ASCII characters")
+    return headers
+
+
+EventTypes = Annotated[
+    list[Annotated[str, StringConstraints(max_length=100), AfterValidator(known_type)]],
+    ShapeField(min_length=1, max_length=50),
+]
+Headers = Annotated[dict[str, str], AfterValidator(_headers)]
+Url = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+Rate = Annotated[float, Strict(), ShapeField(gt=0, le=1000, allow_inf_nan=False)]
+
+
+class EndpointFilters(Shape):
+    """Which events an endpoint wants, besides their type; an empty list means all."""
+
+    countries: Countries = []
+    themes: Themes = []
+    kinds: Annotated[list[SuggestionKind], ShapeField(max_length=3)] = []
+    min_band: Band | None = None
+
+
+class EndpointCreate(Shape):
+    """A webhook endpoint to be made."""
+
+    url: Url
+    event_types: EventTypes = ["*"]
+    filters: EndpointFilters = EndpointFilters()
+    headers: Headers = {}
+    description: Note | None = None
+    rate_per_second: Rate | None = None
+    enabled: Flag = True
+
+
+class EndpointUpdate(EndpointCreate):
+    """What may be changed of an endpoint; a field left out stays as it is."""
+
+    url: Url = ""
+
+
+class EndpointPublic(Shape):
+    """An endpoint as its owner reads it, without its secret; `disabled_because` says who switched it off."""
+
+    id: str
+    url: str
+    event_types: list[str]
+    filters: EndpointFilters
+    headers: dict[str, str]
+    description: str | None
+    rate_per_second: float | None
+    enabled: bool
+    disabled_because: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class EndpointShown(EndpointPublic):
+    """A new endpoint with the secret that signs for it, shown this once."""
+
+    secret: str
+
+
+class AttemptPublic(Shape):
+    """One attempt at a delivery; `error` is null when the receiver answered 2xx."""
+
+    number: int
+    started_at: datetime
+    duration_ms: float | None
+    status: int | None
+    error: str | None
+    answer: str | None
+    next_attempt_at: datetime | None
+
+
+class DeliveryPublic(Shape):
+    """One event on its way to one endpoint, with its attempts, first to last."""
+
+    id: str
+    event_id: str
+    endpoint_id: str
+    state: DeliveryState
+    created_at: datetime
+    updated_at: datetime
+    attempts: list[AttemptPublic]
+
+
+def checked(url: str, rules: Rules, pointer: str) -> str:
+    """Spell a receiver's URL as it is stored; raises `Invalid` when webhooks may not go there."""
+    try:
+        return check_url(url, rules).url
+    except AddressRefused as refused:
+        raise Invalid.field(pointer, refused.detail, code=refused.code) from None
+
+
+def create(
+    session: Session, owner_id: str, wanted: EndpointCreate, rules: Rules, round_id: str | None = None
+) -> WebhookEndpoint:
+    """Make an endpoint, or the callback of a round."""
+    fields = wanted.model_dump(mode="json")
+    fields["url"] = checked(wanted.url, rules, "/url" if round_id is None else "/callback_url")
+    because = None if wanted.enabled else "its owner"
+    row = WebhookEndpoint(
+        **fields,
+        owner_id=owner_id,
+        round_id=round_id,
+        disabled_because=because,
+        secrets=endpoints.new_secrets(),
+    )
+    session.add(row)
+    return row
+
+
+def change(session: Session, row: WebhookEndpoint, wanted: EndpointUpdate, rules: Rules) -> None:
+    """Change the fields that were sent; switching on releases what was held."""
+    fields = wanted.model_dump(mode="json", include=wanted.model_fields_set)
+    if "url" in fields:
+        fields["url"] = checked(wanted.url, rules, "/url")
+    enabled = fields.pop("enabled", row.enabled)
+    changed = {name: value for name, value in fields.items() if getattr(row, name) != value}
+    for name, value in changed.items():
+        setattr(row, name, value)
+    if changed or enabled != row.enabled:
+        row.version += 1
+        row.updated_at = now()
+        session.add(row)
+    if enabled and not row.enabled:
+        endpoints.enable(session, row)
+    elif row.enabled and not enabled:
+        endpoints.disable(session, row, "its owner")
+
+
+def public(row: WebhookEndpoint) -> EndpointPublic:
+    """Show an endpoint without its secret."""
+    return EndpointPublic.model_validate(row)
+
+
+def shown(row: WebhookEndpoint) -> EndpointShown:
+    """Show a new endpoint with its secret."""
+    return EndpointShown(**public(row).model_dump(), secret=row.secrets[0]["secret"])
+
+
+def delivery(row: Delivery, attempts: list[Attempt]) -> DeliveryPublic:
+    """Show a delivery with its attempts."""
+    made = [AttemptPublic.model_validate(attempt) for attempt in attempts]
+    return DeliveryPublic(**row.model_dump(include=set(DeliveryPublic.model_fields)), attempts=made)
