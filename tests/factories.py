@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
+
 from services.api.app import make_app
 from twinning import examples, keys
 from twinning.database import Database, migrate
@@ -18,6 +20,13 @@ with warnings.catch_warnings():
     # The test client prefers a successor of httpx; httpx is what everything else here speaks.
     warnings.simplefilter("ignore")
     from starlette.testclient import TestClient
+
+
+# The log is written as in production, and kept out of the tests' own output.
+structlog.configure(
+    processors=[structlog.processors.format_exc_info, structlog.processors.JSONRenderer()],
+    logger_factory=structlog.ReturnLoggerFactory(),
+)
 
 
 @dataclass

@@ -158,7 +158,13 @@ class Database:
         session.flush()
         for step in session.info.pop("steps", {}).values():
             step(session)
-        session.commit()
+        connection = session.connection()
+        try:
+            session.commit()
+        except Exception:
+            # A connection whose commit failed may still be in its transaction, so nobody else gets it.
+            connection.invalidate()
+            raise
         for bell in session.info.pop("bells", ()):
             self.ring(bell)
 
@@ -182,16 +188,15 @@ class Database:
 def _engine(url: str) -> Engine:
     """Open SQLite in WAL with immediate transactions, or PostgreSQL with statement time-outs."""
     encode = partial(json.dumps, ensure_ascii=False, separators=(",", ":"))
+    # What a statement was given may be a person's text or a key's hash, and an error is logged.
+    create = partial(create_engine, json_serializer=encode, hide_parameters=True)
     if make_url(url).get_backend_name() == "sqlite":
-        engine = create_engine(
-            url, json_serializer=encode, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}
-        )
+        engine = create(url, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False})
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    return create_engine(
+    return create(
         url,
-        json_serializer=encode,
         pool_size=10,
         max_overflow=30,
         pool_pre_ping=True,
@@ -233,7 +238,8 @@ def put(
         )
     else:
         statement = insert.on_conflict_do_nothing(index_elements=list(key))
-    session.execute(statement, list(rows))
+    # A None that is given is meant: without this the column's default would stand in for it.
+    session.execute(statement, list(rows), execution_options={"render_nulls": True})
 
 
 def holds(session: Session, column: Any, value: str) -> ColumnElement[bool]:

@@ -2,6 +2,7 @@
 """The delivery worker: a courier, and Celery's ear for the bell, in one process."""
 
 import os
+import signal
 import socket
 
 from celery import signals
@@ -38,6 +39,8 @@ def run(settings: Settings) -> int:
     signals.worker_shutting_down.connect(halt, weak=False)
     heart = Heart(database, name, "dispatcher")
     heart.start()
+    # Until Celery listens to signals itself, a second or more from now, this does.
+    signal.signal(signal.SIGTERM, _end)
     courier.start()
     try:
         worker = make_worker(app, Bell.DELIVER, name)
@@ -47,3 +50,7 @@ def run(settings: Settings) -> int:
         courier.stop(STOP_S)
         heart.stop()
         database.close()
+
+
+def _end(*_: object) -> None:
+    raise SystemExit(0)

@@ -130,12 +130,12 @@ def eventually(true: Callable[[], bool], words: Callable[[], str] = str) -> None
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Parent]]:
+def start(short_folder: Path) -> Iterator[Callable[..., Parent]]:
     """Start supervisors, and leave none behind."""
     started: list[Parent] = []
 
     def start(children: str, folder: str = "one") -> Parent:
-        started.append(Parent(tmp_path / folder, children))
+        started.append(Parent(short_folder / folder, children))
         return started[-1]
 
     yield start

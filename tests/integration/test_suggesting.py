@@ -2,7 +2,6 @@
 """What arrivals do to the standing suggestions, on a real database."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -53,15 +52,6 @@ def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("empty") / "empty.db"
     migrate(f"sqlite:///{path}")
     return path
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    """A fresh database, of each kind in turn."""
-    migrate(database_url)
-    database = Database(database_url)
-    yield database
-    database.close()
 
 
 def test_a_practice_that_answers_a_need_is_suggested_once_with_its_reasons(database: Database) -> None:
