@@ -12,13 +12,16 @@ import httpx
 import pytest
 import typer.main
 from jsonschema import Draft202012Validator
+from sqlmodel import SQLModel
 
 from services.cli.main import app
 from services.dispatcher.client import ErrorClass
-from twinning import examples, signing
+from twinning import catalogue, examples, idempotency, outbox, previews, rounds, signing, workers
 from twinning.events import EVENTS, EventType, schema
 from twinning.settings import RETRY_SCHEDULE_S, Settings
 
+# Importing these defines every table.
+TABLES = (catalogue, idempotency, outbox, previews, rounds, workers)
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -98,6 +101,18 @@ def test_the_front_page_begins_with_what_to_do() -> None:
     assert "./run test" in first
     assert "webhook-signature: v1," in first
     assert "apt-get install git python3-venv" in first
+
+
+def test_every_table_is_described() -> None:
+    """The page on architecture has each table with the tables that it points to, and no other."""
+    text = page("docs/architecture.md").partition("## Tables")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \|.*?\|([^|]*)\| `(\w+)` \|$", text, re.MULTILINE)
+    keys = {
+        name: {key.column.table.name for key in table.foreign_keys}
+        for name, table in SQLModel.metadata.tables.items()
+    }
+
+    assert {name: set(re.findall(r"`(\w+)`", others)) for name, others, _ in rows} == keys
 
 
 def test_pictures_are_small() -> None:
