@@ -101,9 +101,7 @@ def read_feed(house: House) -> list[dict[str, Any]]:
 def _first_arrivals(house: House) -> list[tuple[float, float]]:
     """Give for each event when it first arrived and when it was written, in seconds since 1970."""
     first = [one for one in house.receiver.got("/hooks") if one.attempt == 1]
-    return [
-        (one.at, datetime.fromisoformat(json.loads(one.body)["timestamp"]).timestamp()) for one in first
-    ]
+    return [(one.at, datetime.fromisoformat(json.loads(one.body)["timestamp"]).timestamp()) for one in first]
 
 
 def _beyond_lease(house: House) -> int:
