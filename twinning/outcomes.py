@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, or_, select, update
 from sqlmodel import Session, col
 
 from twinning import endpoints
-from twinning.database import now, put
+from twinning.database import now
 from twinning.deliveries import Sending
 from twinning.endpoints import Attempt, Delivery, WebhookEndpoint
 from twinning.events import EndpointNote, WebhookEndpointDisabled
@@ -111,7 +111,7 @@ def _switch_off(session: Session, row: WebhookEndpoint, because: str, message: s
 
 
 def _write_states(session: Session, held: Sequence[Outcome], closed: set[str], moment: datetime) -> None:
-    """Write the deliveries' new states; what would be tried again waits with its endpoint when that is off."""
+    """Write the new states; what would be tried again waits with its endpoint when that is off."""
     done = [o.sending.delivery_id for o in held if o.state is DeliveryState.DELIVERED]
     if done:
         # All of these get the same values, so that one statement does for however many.
@@ -138,18 +138,23 @@ def _new_state(outcome: Outcome, closed: set[str]) -> dict[str, Any]:
 
 def _write_log(session: Session, lines: Sequence[dict[str, Any]]) -> None:
     """Write attempts over what was written when they began."""
-    put(session, Attempt, lines, ("delivery_id", "number"), LOGGED)
+    if not lines:
+        return
+    change = update(Attempt).where(
+        col(Attempt.delivery_id) == bindparam("of_delivery"), col(Attempt.number) == bindparam("of_number")
+    )
+    values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in LOGGED}
+    session.connection().execute(change.values(values), lines)
 
 
 def _log_line(outcome: Outcome, *, held: bool) -> dict[str, Any]:
     return {
-        "delivery_id": outcome.sending.delivery_id,
-        "number": outcome.sending.number,
-        "started_at": outcome.sending.started_at,
-        "duration_ms": outcome.duration_ms,
-        "status": outcome.status,
-        "error": outcome.error if held else "stale_lease",
-        "answer": outcome.answer,
-        "address": outcome.address,
-        "next_attempt_at": outcome.due_at if held else None,
+        "of_delivery": outcome.sending.delivery_id,
+        "of_number": outcome.sending.number,
+        "new_duration_ms": outcome.duration_ms,
+        "new_status": outcome.status,
+        "new_error": outcome.error if held else "stale_lease",
+        "new_answer": outcome.answer,
+        "new_address": outcome.address,
+        "new_next_attempt_at": outcome.due_at if held else None,
     }

@@ -37,10 +37,10 @@ def run(settings: Settings) -> int:
         courier.halt(STOP_S)
 
     signals.worker_shutting_down.connect(halt, weak=False)
-    heart = Heart(database, name, "dispatcher")
-    heart.start()
     # Until Celery listens to signals itself, a second or more from now, this does.
     signal.signal(signal.SIGTERM, _end)
+    heart = Heart(database, name, "dispatcher")
+    heart.start()
     courier.start()
     try:
         worker = make_worker(app, Bell.DELIVER, name)

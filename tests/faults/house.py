@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole house as real processes on short time-outs, each to be killed, hung, wiped and started again."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import redis
+from sqlmodel import col, select
+
+from services.broker import broker_alive, redis_url
+from services.cli.servers import broker_argv, broker_binary
+from services.cli.system import free_port
+from tests.receiver import Receiver
+from twinning import keys
+from twinning.database import Database, migrate
+from twinning.keys import ApiKeyCreate
+from twinning.settings import PREFIX
+from twinning.terms import Role
+from twinning.workers import Worker
+
+PATIENCE_S = 30.0
+LEASE_S = 2.0
+SHORT: Mapping[str, str] = {
+    "LEASE_S": str(LEASE_S),
+    "WEBHOOK_TIMEOUT_S": "1",
+    "SCAN_INTERVAL_S": "0.5",
+    "RETRY_SCHEDULE_S": "0,0.5,1,2,4,4,4,4",
+    "RATE_PER_MINUTE": "0",
+    "WEBHOOK_ALLOW_CIDRS": "127.0.0.0/8",
+    "WEBHOOK_ALLOW_HTTP": "true",
+    "REFRESH_INTERVAL_S": "86400",
+}
+
+
+def eventually(true: Callable[[], object], what: str, timeout_s: float = PATIENCE_S) -> None:
+    """Wait until something is true, which cannot tell by itself when it becomes so."""
+    deadline = time.monotonic() + timeout_s
+    while not true():
+        assert time.monotonic() < deadline, f"after {timeout_s:g} s not yet: {what}"
+        time.sleep(0.02)
+
+
+class Part:
+    """One process of the house with whatever it starts itself: a session of its own, to be killed as one."""
+
+    def __init__(self, name: str, argv: Sequence[str], folder: Path, env: Mapping[str, str]) -> None:
+        self.name = name
+        self.argv = argv
+        self.env = env
+        self.log = folder / f"{name}.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.kills = 0
+
+    @property
+    def pid(self) -> int:
+        """Its number while it runs."""
+        assert self.process is not None, f"{self.name} has not been started"
+        return self.process.pid
+
+    def start(self) -> None:
+        """Start it, and don't wait."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                self.argv,
+                env={**inherited, **self.env},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to it and to what it started; SIGSTOP hangs it, SIGCONT lets it go on."""
+        os.killpg(self.pid, number)
+
+    def kill(self) -> None:
+        """End it as kill -9 does, parent and children at once; what has ended already is left alone."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.send(signal.SIGKILL)
+        self.process.wait()
+        self.kills += 1
+
+
+class Broker(Part):
+    """A private broker with an append-only file, on a unix socket."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "broker"
+        self.folder.mkdir()
+        socket = folder / "broker.sock"
+        options = {"unixsocket": str(socket), "port": "0", "dir": str(self.folder)}
+        super().__init__("broker", broker_argv(broker_binary(), options), folder, {})
+        self.url = f"redis+socket://{quote(str(socket))}?virtual_host=0"
+
+    def is_ready(self) -> bool:
+        """Say whether it answers."""
+        return broker_alive(self.url, 0.5)
+
+    def empty(self) -> None:
+        """Throw away what a killed broker had kept."""
+        shutil.rmtree(self.folder)
+        self.folder.mkdir()
+
+    def wipe(self) -> None:
+        """Throw away all that a running broker holds."""
+        with redis.Redis.from_url(redis_url(self.url)) as client:
+            client.flushall()
+
+    def listeners(self) -> int:
+        """Count the workers that wait for a bell."""
+        with redis.Redis.from_url(redis_url(self.url)) as client:
+            return sum(each["cmd"] == "brpop" for each in client.client_list())
+
+
+@dataclass
+class House:
+    """A house on a fresh database: its parts, a receiver of all events, and a staff key."""
+
+    database_url: str
+    database: Database
+    receiver: Receiver
+    broker: Broker
+    api: Part
+    matcher: Part
+    dispatcher: Part
+    url: str
+    client: httpx.Client
+    endpoint_id: str = ""
+
+    @property
+    def workers(self) -> tuple[Part, Part]:
+        """Those that work off a queue."""
+        return self.matcher, self.dispatcher
+
+    def start(self, *parts: Part) -> None:
+        """Start parts and wait until each does its work."""
+        for part in parts:
+            part.start()
+        for part in parts:
+            self.wait_for(part)
+
+    def wait_for(self, part: Part) -> None:
+        """Wait until a part does its work."""
+        try:
+            eventually(lambda: self.works(part), f"{part.name} works")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{part.log.read_text(errors='replace')[-3000:]}") from None
+
+    def works(self, part: Part) -> bool:
+        """Say whether a part does its work: it answers, or has said that it lives."""
+        if isinstance(part, Broker):
+            return part.is_ready()
+        if part is self.api:
+            return self.api_answers()
+        with self.database.snapshot() as session:
+            mine = select(Worker.name).where(col(Worker.name).endswith(f":{part.pid}"))
+            return session.exec(mine).first() is not None
+
+    def api_answers(self) -> bool:
+        """Say whether the front door is open."""
+        try:
+            return httpx.get(f"{self.url}/healthz", timeout=1).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def get(self, path: str, **query: Any) -> Any:
+        """Read through the front door."""
+        answer = self.client.get(f"/v1{path}", params=query)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def make(self, path: str, wanted: dict[str, Any]) -> Any:
+        """Register something through the front door."""
+        answer = self.client.post(f"/v1{path}", json=wanted)
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    def subscribe(self) -> None:
+        """Have every event sent to the receiver."""
+        made = self.make("/webhook-endpoints", {"url": self.receiver.url("/hooks"), "event_types": ["*"]})
+        self.receiver.secrets.append(made["secret"])
+        self.endpoint_id = made["id"]
+
+
+@contextmanager
+def house(folder: Path, database_url: str, **settings: str) -> Iterator[House]:
+    """Lay a house out without starting any part but the receiver, and leave nobody behind at the end.
+
+    `settings` are those of the environment without their prefix; an empty one is not set at all.
+    """
+    migrate(database_url)
+    with ExitStack() as stack:
+        database = Database(database_url)
+        stack.callback(database.close)
+        with database.transaction() as session:
+            _, key = keys.create(session, ApiKeyCreate(role=Role.STAFF, name="Staff"))
+        broker = Broker(folder)
+        known = {**SHORT, "DATABASE_URL": database_url, "BROKER_URL": broker.url, **settings}
+        env = {PREFIX + name: value for name, value in known.items() if value}
+        port = free_port()
+        client = stack.enter_context(
+            httpx.Client(
+                base_url=f"http://127.0.0.1:{port}",
+                headers={"Authorization": f"Bearer {key}"},
+                timeout=PATIENCE_S,
+                trust_env=False,
+            )
+        )
+        house = House(
+            database_url=database_url,
+            database=database,
+            receiver=stack.enter_context(Receiver()),
+            broker=broker,
+            api=Part("api", _command("api", "--port", str(port)), folder, env),
+            matcher=Part("matcher", _command("worker"), folder, env),
+            dispatcher=Part("dispatcher", _command("dispatcher"), folder, env),
+            url=f"http://127.0.0.1:{port}",
+            client=client,
+        )
+        for part in (house.broker, house.api, *house.workers):
+            stack.callback(part.kill)
+        yield house
+
+
+def _command(*words: str) -> list[str]:
+    return [sys.executable, "-m", "services.cli.main", *words]
