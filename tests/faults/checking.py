@@ -13,7 +13,7 @@ from sqlmodel import col, func, select
 
 from services.matcher.engine.pairing import propose
 from services.matcher.keeping import Keeper
-from services.matcher.matching import REFRESH_ALL
+from services.matcher.matching import ALL
 from services.matcher.proposing import pair_key
 from tests.faults.house import House, eventually
 from tests.faults.writing import Posted
@@ -101,9 +101,7 @@ def read_feed(house: House) -> list[dict[str, Any]]:
 def _first_arrivals(house: House) -> list[tuple[float, float]]:
     """Give for each event when it first arrived and when it was written, in seconds since 1970."""
     first = [one for one in house.receiver.got("/hooks") if one.attempt == 1]
-    return [
-        (one.at, datetime.fromisoformat(json.loads(one.body)["timestamp"]).timestamp()) for one in first
-    ]
+    return [(one.at, datetime.fromisoformat(json.loads(one.body)["timestamp"]).timestamp()) for one in first]
 
 
 def _beyond_lease(house: House) -> int:
@@ -150,7 +148,7 @@ def wait_until_done(house: House, timeout_s: float = 40.0) -> None:
 def refresh(house: House) -> None:
     """Have everything that stands scored again, and wait for it and its events."""
     with house.database.transaction() as session:
-        work.enqueue(session, Work.REFRESH, REFRESH_ALL)
+        work.enqueue(session, Work.REFRESH, ALL)
     wait_until_done(house)
 
 

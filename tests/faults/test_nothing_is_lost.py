@@ -71,15 +71,19 @@ def test_nothing_is_lost_whoever_is_killed(database_url: str, short_folder: Path
             breaking = pool.submit(_break_things, one, writing, random.Random(SEED))
             b0 = time.monotonic()
             posted = writing.write(PRACTICES, PER_SECOND)
-            print("WROTE", time.monotonic()-b0, np.percentile([s for p in posted for s in p.seconds], [50,95,99,100]))
+            print(
+                "WROTE",
+                time.monotonic() - b0,
+                np.percentile([s for p in posted for s in p.seconds], [50, 95, 99, 100]),
+            )
             struck = breaking.result()
         begun = time.monotonic()
         wait_until_done(one)
         drained_s = time.monotonic() - begun
         b0 = time.monotonic()
-        print('DRAINED', drained_s)
+        print("DRAINED", drained_s)
         refresh(one)
-        print('REFRESH', time.monotonic()-b0)
+        print("REFRESH", time.monotonic() - b0)
         standing = assert_as_from_nothing(one)
         verdict = check(one, posted)
         print(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from services.matcher.engine.pairing import Pair, propose
 from services.matcher.keeping import Keeper
-from services.matcher.matching import REFRESH_ALL, Matcher
+from services.matcher.matching import ALL, Matcher
 from services.matcher.proposing import pair_key
 from tests.catalogues import Catalogue
 from twinning import catalogue as change_log
@@ -206,7 +206,7 @@ def test_standing_suggestions_refreshed_equal_a_round_from_nothing(
     matcher.take()
 
     with database.transaction() as session:
-        work.enqueue(session, Work.REFRESH, REFRESH_ALL)
+        work.enqueue(session, Work.REFRESH, ALL)
     matcher.take()
 
     fresh = Keeper()

@@ -2,11 +2,17 @@
 """Units of work: who has them, and whose result no longer counts."""
 
 import threading
+from datetime import timedelta
 
 import pytest
+from sqlmodel import select
 
+from services.matcher.matching import ALL, Matcher
 from twinning import work
-from twinning.database import Database
+from twinning.database import Database, now
+from twinning.idempotency import KeptAnswer
+from twinning.previews import Preview
+from twinning.settings import Settings
 from twinning.terms import Bell, Work
 
 
@@ -121,3 +127,30 @@ def test_two_workers_share_what_is_due(database: Database) -> None:
         thread.join()
 
     assert sorted(taken) == sorted(f"listing-{number}" for number in range(20))
+
+
+def test_what_was_kept_long_enough_is_forgotten(database: Database) -> None:
+    """Answers and previews older than a day go, younger ones stay, and the next tidying is planned."""
+    old, young = now() - timedelta(hours=25), now() - timedelta(hours=23)
+    with database.transaction() as session:
+        for name, created_at in (("old", old), ("young", young)):
+            session.add(
+                KeptAnswer(
+                    caller="c",
+                    key=name,
+                    request_hash="",
+                    status=201,
+                    headers={},
+                    body=b"",
+                    created_at=created_at,
+                )
+            )
+            session.add(Preview(id=name, asked_by="c", request={}, created_at=created_at))
+        work.enqueue(session, Work.TIDY, ALL)
+
+    Matcher(database, Settings(), "m1").take()
+
+    with database.snapshot() as session:
+        assert [row.key for row in session.exec(select(KeptAnswer))] == ["young"]
+        assert [row.id for row in session.exec(select(Preview))] == ["young"]
+        assert work.waiting(session, Work.TIDY) == 1
