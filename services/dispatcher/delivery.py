@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One attempt at a delivery: signed anew, posted once, and judged."""
 
-import logging
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from twinning.deliveries import Sending
 from twinning.outcomes import Outcome
 from twinning.terms import DeliveryState
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 
 async def attempt(client: BoundedClient, sending: Sending, schedule: Sequence[float]) -> Outcome:

@@ -10,7 +10,7 @@ from twinning.settings import Settings
 
 
 def configure(settings: Settings) -> None:
-    """Send structlog's lines to stderr in the format that the settings ask for."""
+    """Send the house's lines to stderr in the format that the settings ask for, and libraries' warnings, too."""
     # Plain tracebacks: those that show local variables would show keys and people's texts.
     last: list[structlog.typing.Processor] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
