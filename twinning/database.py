@@ -113,6 +113,11 @@ def draw(session: Session, count: int) -> int:
     return last - count + 1
 
 
+# The order of what is done last in a transaction: whoever waits for another's rows does so before a number
+# is drawn, so that nobody who holds the log waits for somebody who wants it.
+STEPS = ("receivers", "changes", "events")
+
+
 def before_commit(session: Session, name: str, step: Callable[[Session], None]) -> None:
     """Have `step` done once, last in the transaction: numbers are drawn late, to hold no lock for long."""
     session.info.setdefault("steps", {}).setdefault(name, step)
@@ -156,8 +161,10 @@ class Database:
     def commit(self, session: Session) -> None:
         """Do the steps put off to the end, commit, ring."""
         session.flush()
-        for step in session.info.pop("steps", {}).values():
-            step(session)
+        steps = session.info.pop("steps", {})
+        for name in STEPS:
+            if name in steps:
+                steps[name](session)
         connection = session.connection()
         try:
             session.commit()
