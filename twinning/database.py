@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uuid_utils.compat as uuid7s
 from sqlalchemy import (
@@ -38,6 +38,9 @@ from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, Session, SQLModel, col
 
 from twinning.terms import Bell
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 BUSY_TIMEOUT_S = 30.0
 STATEMENT_TIMEOUT_MS = 60_000
@@ -269,11 +272,24 @@ def try_lock(session: Session, name: str) -> bool:
 
 
 def migrate(url: str, revision: str = "head") -> None:
-    """Bring the tables to a revision; safe to run from several processes at once."""
+    """Bring the tables up to a revision; safe to run from several processes at once."""
     from alembic import command
+
+    command.upgrade(_migrations(url), revision)
+
+
+def downgrade(url: str, revision: str) -> None:
+    """Take the tables back to an earlier revision, and lose what only later ones can hold."""
+    from alembic import command
+
+    command.downgrade(_migrations(url), revision)
+
+
+def _migrations(url: str) -> "Config":
+    """Say where the migrations are and for which database."""
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["url"] = url
-    command.upgrade(config, revision)
+    return config
