@@ -5,7 +5,6 @@ The broker carries no data. A message says "there is work", never "this work": w
 database and is found again by the scan, so a lost bell costs a second, and nothing else.
 """
 
-import logging
 import queue
 import threading
 import warnings
@@ -14,6 +13,7 @@ from typing import Any, Final, Self
 from urllib.parse import parse_qs, urlsplit
 
 import redis
+import structlog
 from celery import Celery
 from celery.platforms import SecurityWarning
 from celery.signals import setup_logging
@@ -48,7 +48,7 @@ TRANSPORT = {
     "global_keyprefix": "twinning:",
 }
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 
 @setup_logging.connect(weak=False)  # type: ignore[untyped-decorator]

@@ -23,6 +23,7 @@ from tests.servers import (
     postgres_name,
     postgres_server,
 )
+from twinning.database import Database, migrate
 from twinning.settings import PREFIX
 
 # A shared machine may pause for longer than any deadline, which says nothing about the code.
@@ -114,3 +115,12 @@ def postgres_url(postgres: Server) -> Iterator[str]:
     """The URL of a fresh, empty PostgreSQL database."""
     with postgres_database(postgres, f"test_{uuid.uuid4().hex}") as url:
         yield url
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """A fresh database with all tables, once of each kind."""
+    migrate(database_url)
+    database = Database(database_url)
+    yield database
+    database.close()

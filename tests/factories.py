@@ -7,17 +7,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
+
 from services.api.app import make_app
-from twinning import examples, keys
+from twinning import examples, keys, suggestions
 from twinning.database import Database, migrate
 from twinning.keys import ApiKeyCreate
+from twinning.proposals import Direction, Proposal, Reason, SuggestedCity
 from twinning.settings import Settings
-from twinning.terms import Bell, Role
+from twinning.terms import Band, Bell, Role, SuggestionKind
 
 with warnings.catch_warnings():
     # The test client prefers a successor of httpx; httpx is what everything else here speaks.
     warnings.simplefilter("ignore")
     from starlette.testclient import TestClient
+
+
+# The log is written as in production, and kept out of the tests' own output.
+structlog.configure(
+    processors=[structlog.processors.format_exc_info, structlog.processors.JSONRenderer()],
+    logger_factory=structlog.ReturnLoggerFactory(),
+)
 
 
 @dataclass
@@ -60,6 +70,32 @@ class Door:
         """Give the types of all events so far, in order."""
         answer = self.client.get("/v1/events", params={"limit": 200}, headers=self.staff)
         return [event["type"] for event in answer.json()["items"]]
+
+    def suggest(self, first: dict[str, Any], second: dict[str, Any], score: float = 71.4) -> str:
+        """Keep a study visit between two cities, as a matching worker would."""
+        cities = tuple(
+            SuggestedCity(
+                city_id=city["id"],
+                name=city["name"],
+                country=city["country"],
+                region=city["region"],
+                role=role,
+            )
+            for city, role in ((first, "host"), (second, "visitor"))
+        )
+        proposal = Proposal(
+            kind=SuggestionKind.STUDY_VISIT,
+            score=score,
+            band=Band.STRONG,
+            cities=cities,
+            directions=(Direction(learner_city_id=second["id"], score=score),),
+            reasons=(Reason.model_validate(examples.SUGGESTION_SHOWN["reasons"][0]),),
+            catalogue_version=1,
+            engine_version="1",
+            min_band=Band.POSSIBLE,
+        )
+        with self.database.transaction() as session:
+            return suggestions.create(session, proposal).id
 
     def _made(self, path: str, wanted: dict[str, Any]) -> dict[str, Any]:
         answer = self.client.post(path, json=wanted, headers=self.staff)

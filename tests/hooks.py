@@ -1,19 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """Endpoints and events for the tests of delivery, written as the services write them."""
 
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlmodel import col, select
 
 from services.dispatcher.courier import Courier
+from tests.servers import running
 from twinning import endpoints, keys, outbox
 from twinning.database import Database, migrate
 from twinning.endpoints import Attempt, Delivery, WebhookEndpoint
 from twinning.events import EndpointNote, WebhookEndpointPing
 from twinning.keys import ApiKeyCreate
-from twinning.settings import Settings
+from twinning.settings import PREFIX, Settings
 from twinning.terms import Role
 
 STOP_S = 5.0
@@ -113,9 +119,26 @@ def reload(database: Database, row: WebhookEndpoint) -> WebhookEndpoint:
 
 def eventually(ready: Callable[[], bool], timeout_s: float = 15.0) -> None:
     """Wait for something in the database, which cannot tell by itself when it changes."""
-    import time
-
     deadline = time.monotonic() + timeout_s
     while not ready():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.01)
+
+
+@contextmanager
+def worker_process(settings: Settings, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A delivery worker in a process of its own, as it is shipped, ended with the context."""
+    spoken = {"webhook_allow_cidrs": " ".join(map(str, settings.webhook_allow_cidrs))}
+    spoken |= {"retry_schedule_s": " ".join(map(str, settings.retry_schedule_s))}
+    told = {name: str(getattr(settings, name)) for name in settings.model_fields_set} | spoken
+    env = {
+        **os.environ,
+        **{PREFIX + name.upper(): value for name, value in told.items()},
+        "C_FORCE_ROOT": "1",
+    }
+    program = "from services.dispatcher.worker import run; from twinning.settings import PREFIX, Settings; "
+    log = folder / "worker.log"
+    with running(
+        [sys.executable, "-c", f"{program}raise SystemExit(run(Settings.load()))"], log=log, env=env
+    ) as process:
+        yield process

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uuid_utils.compat as uuid7s
 from sqlalchemy import (
@@ -38,6 +38,9 @@ from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, Session, SQLModel, col
 
 from twinning.terms import Bell
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 BUSY_TIMEOUT_S = 30.0
 STATEMENT_TIMEOUT_MS = 60_000
@@ -113,6 +116,11 @@ def draw(session: Session, count: int) -> int:
     return last - count + 1
 
 
+# The order of what is done last in a transaction: whoever waits for another's rows does so before a number
+# is drawn, so that nobody who holds the log waits for somebody who wants it.
+STEPS = ("receivers", "changes", "events")
+
+
 def before_commit(session: Session, name: str, step: Callable[[Session], None]) -> None:
     """Have `step` done once, last in the transaction: numbers are drawn late, to hold no lock for long."""
     session.info.setdefault("steps", {}).setdefault(name, step)
@@ -156,9 +164,17 @@ class Database:
     def commit(self, session: Session) -> None:
         """Do the steps put off to the end, commit, ring."""
         session.flush()
-        for step in session.info.pop("steps", {}).values():
-            step(session)
-        session.commit()
+        steps = session.info.pop("steps", {})
+        for name in STEPS:
+            if name in steps:
+                steps[name](session)
+        connection = session.connection()
+        try:
+            session.commit()
+        except Exception:
+            # A connection whose commit failed may still be in its transaction, so nobody else gets it.
+            connection.invalidate()
+            raise
         for bell in session.info.pop("bells", ()):
             self.ring(bell)
 
@@ -182,16 +198,15 @@ class Database:
 def _engine(url: str) -> Engine:
     """Open SQLite in WAL with immediate transactions, or PostgreSQL with statement time-outs."""
     encode = partial(json.dumps, ensure_ascii=False, separators=(",", ":"))
+    # What a statement was given may be a person's text or a key's hash, and an error is logged.
+    create = partial(create_engine, json_serializer=encode, hide_parameters=True)
     if make_url(url).get_backend_name() == "sqlite":
-        engine = create_engine(
-            url, json_serializer=encode, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}
-        )
+        engine = create(url, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False})
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    return create_engine(
+    return create(
         url,
-        json_serializer=encode,
         pool_size=10,
         max_overflow=30,
         pool_pre_ping=True,
@@ -233,7 +248,8 @@ def put(
         )
     else:
         statement = insert.on_conflict_do_nothing(index_elements=list(key))
-    session.execute(statement, list(rows))
+    # A None that is given is meant: without this the column's default would stand in for it.
+    session.execute(statement, list(rows), execution_options={"render_nulls": True})
 
 
 def holds(session: Session, column: Any, value: str) -> ColumnElement[bool]:
@@ -256,11 +272,24 @@ def try_lock(session: Session, name: str) -> bool:
 
 
 def migrate(url: str, revision: str = "head") -> None:
-    """Bring the tables to a revision; safe to run from several processes at once."""
+    """Bring the tables up to a revision; safe to run from several processes at once."""
     from alembic import command
+
+    command.upgrade(_migrations(url), revision)
+
+
+def downgrade(url: str, revision: str) -> None:
+    """Take the tables back to an earlier revision, and lose what only later ones can hold."""
+    from alembic import command
+
+    command.downgrade(_migrations(url), revision)
+
+
+def _migrations(url: str) -> "Config":
+    """Say where the migrations are and for which database."""
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["url"] = url
-    command.upgrade(config, revision)
+    return config

@@ -8,13 +8,26 @@ became of the attempts.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import CTE, ColumnElement, ScalarSelect, bindparam, case, func, insert, select, update
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Integer,
+    ScalarSelect,
+    Select,
+    bindparam,
+    case,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlmodel import Session, col
 
 from twinning import endpoints
-from twinning.database import now
+from twinning.database import Instant, now
 from twinning.endpoints import Attempt, Delivery, WebhookEndpoint, is_state
 from twinning.outbox import StoredEvent
 from twinning.terms import DeliveryState
@@ -27,7 +40,10 @@ MOST_TRIES = 20
 
 IS_PENDING = is_state(DeliveryState.PENDING)
 IS_WAITING = IS_PENDING & col(Delivery.leased_by).is_(None)
-IS_LEASED = IS_PENDING & col(Delivery.leased_by).is_not(None)
+# Whoever changes the state of a leased delivery ends the lease, so this says nothing of the state: with
+# it SQLite would rather walk all of an endpoint's pending deliveries than the few in the senders' hands.
+IS_LEASED = col(Delivery.leased_by).is_not(None)
+MOMENT = bindparam("moment", type_=Instant())
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +96,8 @@ def take_due(session: Session, sender: str, most: int, lease_s: float) -> list[S
         {"delivery_id": id_, "number": number, "started_at": moment, "error": endpoints.INTERRUPTED}
         for id_, (_, number) in taken.items()
     ]
-    session.connection().execute(insert(Attempt), begun)
+    # With RETURNING the rows go in one statement rather than one each.
+    session.connection().execute(insert(Attempt).returning(col(Attempt.number)), begun)
     return _read(session, taken, moment)
 
 
@@ -110,6 +127,12 @@ def _pick_endpoints(session: Session, most: int, moment: datetime) -> Sequence[s
     Whoever claims for an endpoint holds its row, so that two senders never count the same room; who
     finds it held leaves that endpoint to the other.
     """
+    return session.scalars(_picking(), {"moment": moment, "most": most}).all()
+
+
+@cache
+def _picking() -> Select[Any]:
+    """Build the statement once: laying it out takes longer than its answer."""
     waiting = _endpoints_waited_for()
     oldest = (
         select(func.min(col(Delivery.due_at)))
@@ -118,14 +141,14 @@ def _pick_endpoints(session: Session, most: int, moment: datetime) -> Sequence[s
         .scalar_subquery()
     )
     in_air = _in_air()
-    query = (
+    return (
         select(col(WebhookEndpoint.id))
         .join(waiting, waiting.c.endpoint_id == col(WebhookEndpoint.id))
-        .where(col(WebhookEndpoint.enabled), oldest <= moment, in_air < _room())
+        .where(col(WebhookEndpoint.enabled), oldest <= MOMENT, in_air < _room())
         .order_by(in_air, oldest, col(WebhookEndpoint.id))
-        .limit(most)
+        .limit(bindparam("most", type_=Integer))
+        .with_for_update(of=WebhookEndpoint, key_share=True, skip_locked=True)
     )
-    return session.scalars(query.with_for_update(of=WebhookEndpoint, key_share=True, skip_locked=True)).all()
 
 
 def _endpoints_waited_for() -> CTE:
@@ -162,6 +185,21 @@ def _room() -> ColumnElement[int]:
 
 def _choose(session: Session, picked: Sequence[str], most: int, moment: datetime) -> list[str]:
     """Choose among the locked endpoints' due deliveries: each endpoint's first, then each one's second."""
+    ranks = {endpoint_id: rank for rank, endpoint_id in enumerate(picked)}
+    turns = [
+        (in_air + turn, ranks[endpoint_id], delivery_id)
+        for endpoint_id, room, in_air, *places in session.execute(
+            _choosing(), {"moment": moment, "picked": picked}
+        )
+        for turn, delivery_id in enumerate(places[: max(0, room - in_air)])
+        if delivery_id is not None
+    ]
+    return [delivery_id for _, _, delivery_id in sorted(turns)[:most]]
+
+
+@cache
+def _choosing() -> Select[Any]:
+    """Build the statement that gives endpoints with their room, what is in the air, and what is due."""
 
     def place(number: int) -> ScalarSelect[str]:
         # One hop along the index for each place costs the same however many wait behind it.
@@ -170,7 +208,7 @@ def _choose(session: Session, picked: Sequence[str], most: int, moment: datetime
             .where(
                 col(Delivery.endpoint_id) == col(WebhookEndpoint.id),
                 IS_WAITING,
-                col(Delivery.due_at) <= moment,
+                col(Delivery.due_at) <= MOMENT,
             )
             .order_by(col(Delivery.due_at), col(Delivery.id))
             .limit(1)
@@ -179,16 +217,8 @@ def _choose(session: Session, picked: Sequence[str], most: int, moment: datetime
             .scalar_subquery()
         )
 
-    columns: list[ColumnElement[Any]] = [col(WebhookEndpoint.id), _room(), _in_air()]  # type: ignore[list-item]
-    query = select(*columns, *map(place, range(MOST_IN_FLIGHT))).where(col(WebhookEndpoint.id).in_(picked))
-    ranks = {endpoint_id: rank for rank, endpoint_id in enumerate(picked)}
-    turns = [
-        (in_air + turn, ranks[endpoint_id], delivery_id)
-        for endpoint_id, room, in_air, *places in session.execute(query)
-        for turn, delivery_id in enumerate(places[: max(0, room - in_air)])
-        if delivery_id is not None
-    ]
-    return [delivery_id for _, _, delivery_id in sorted(turns)[:most]]
+    columns: list[Any] = [col(WebhookEndpoint.id), _room(), _in_air(), *map(place, range(MOST_IN_FLIGHT))]
+    return select(*columns).where(col(WebhookEndpoint.id).in_(bindparam("picked", expanding=True)))
 
 
 def _read(session: Session, taken: Mapping[str, tuple[int, int]], moment: datetime) -> list[Sending]:

@@ -23,7 +23,7 @@ from twinning.terms import Band, Bell, DeliveryState
 INTERRUPTED = "interrupted"
 _PENDING = text("state = 'pending'")
 _WAITING = text("state = 'pending' AND leased_by IS NULL")
-_LEASED = text("state = 'pending' AND leased_by IS NOT NULL")
+_LEASED = text("leased_by IS NOT NULL")
 
 
 class WebhookEndpoint(SQLModel, table=True):

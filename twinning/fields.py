@@ -18,7 +18,8 @@ _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,253}\Z")
 class Shape(BaseModel):
     """The base of every request and answer: unknown fields are refused by name."""
 
-    model_config = ConfigDict(extra="forbid", from_attributes=True)
+    # An error of ours that reaches the log must not quote what somebody wrote.
+    model_config = ConfigDict(extra="forbid", from_attributes=True, hide_input_in_errors=True)
 
 
 def _storable(text: str) -> str:

@@ -24,6 +24,7 @@ from twinning.terms import DeliveryState
 # An endpoint that failed so often in so long without one success is switched off.
 FAILING_TRIES = 10
 FAILING_FOR = timedelta(hours=120)
+LOGGED = ("duration_ms", "status", "error", "answer", "address", "next_attempt_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,27 +55,9 @@ def settle(session: Session, outcomes: Sequence[Outcome]) -> set[str]:
     for row in ailing:
         _note_health(session, row, [outcome for outcome in held if outcome.sending.endpoint_id == row.id])
     closed = {row.id for row in ailing if not row.enabled}
-    if held:
-        change = (
-            update(Delivery)
-            .where(col(Delivery.id) == bindparam("delivery"))
-            .values(state=bindparam("to"), due_at=bindparam("at"), leased_by=None, updated_at=moment)
-        )
-        session.connection().execute(change, [_new_state(outcome, closed) for outcome in held])
-    finish = (
-        update(Attempt)
-        .where(
-            col(Attempt.delivery_id) == bindparam("delivery"),
-            col(Attempt.number) == bindparam("attempt"),
-        )
-        .values(
-            {
-                name: bindparam(f"new_{name}")
-                for name in ("duration_ms", "status", "error", "answer", "address", "next_attempt_at")
-            }
-        )
-    )
-    session.connection().execute(finish, [_log_line(o, held=_is_held(o, fences)) for o in outcomes])
+    _write_states(session, held, closed, moment)
+    known = [outcome for outcome in outcomes if outcome.sending.delivery_id in fences]
+    _write_log(session, [_log_line(outcome, held=_is_held(outcome, fences)) for outcome in known])
     return {outcome.sending.delivery_id for outcome in held}
 
 
@@ -127,8 +110,24 @@ def _switch_off(session: Session, row: WebhookEndpoint, because: str, message: s
     record(session, WebhookEndpointDisabled(data=note, owner=row.owner_id))
 
 
+def _write_states(session: Session, held: Sequence[Outcome], closed: set[str], moment: datetime) -> None:
+    """Write the new states; what would be tried again waits with its endpoint when that is off."""
+    done = [o.sending.delivery_id for o in held if o.state is DeliveryState.DELIVERED]
+    if done:
+        # All of these get the same values, so that one statement does for however many.
+        change = update(Delivery).where(col(Delivery.id).in_(done))
+        values = {"state": DeliveryState.DELIVERED, "due_at": None, "leased_by": None, "updated_at": moment}
+        session.connection().execute(change.values(values))
+    others = [_new_state(o, closed) for o in held if o.state is not DeliveryState.DELIVERED]
+    if others:
+        change = update(Delivery).where(col(Delivery.id) == bindparam("delivery"))
+        change = change.values(
+            state=bindparam("to"), due_at=bindparam("at"), leased_by=None, updated_at=moment
+        )
+        session.connection().execute(change, others)
+
+
 def _new_state(outcome: Outcome, closed: set[str]) -> dict[str, Any]:
-    """Lay out a delivery's new state; what would be tried again waits with its endpoint when that is off."""
     wait = outcome.state is DeliveryState.PENDING and outcome.sending.endpoint_id in closed
     return {
         "delivery": outcome.sending.delivery_id,
@@ -137,11 +136,21 @@ def _new_state(outcome: Outcome, closed: set[str]) -> dict[str, Any]:
     }
 
 
+def _write_log(session: Session, lines: Sequence[dict[str, Any]]) -> None:
+    """Write attempts over what was written when they began."""
+    if not lines:
+        return
+    change = update(Attempt).where(
+        col(Attempt.delivery_id) == bindparam("of_delivery"), col(Attempt.number) == bindparam("of_number")
+    )
+    values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in LOGGED}
+    session.connection().execute(change.values(values), lines)
+
+
 def _log_line(outcome: Outcome, *, held: bool) -> dict[str, Any]:
-    """Lay out an attempt's outcome for the log."""
     return {
-        "delivery": outcome.sending.delivery_id,
-        "attempt": outcome.sending.number,
+        "of_delivery": outcome.sending.delivery_id,
+        "of_number": outcome.sending.number,
         "new_duration_ms": outcome.duration_ms,
         "new_status": outcome.status,
         "new_error": outcome.error if held else "stale_lease",

@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Previews: what would match a text now; asked of the matching workers, stored as no listing."""
 
-from datetime import datetime
-from typing import Annotated, Any
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Final
 
 from pydantic import Field as ShapeField
 from pydantic import Strict
-from sqlmodel import Field, Session, SQLModel
+from sqlalchemy import delete
+from sqlmodel import Field, Session, SQLModel, col
 
 from twinning import work
 from twinning.database import Id, Instant, Json, new_id, now
 from twinning.errors import NotFound
 from twinning.fields import CountryCode, SaidText, Shape
-from twinning.suggestions import Term
+from twinning.proposals import Term
 from twinning.terms import Band, ListingKind, Region, Work
+
+KEPT: Final = timedelta(days=1)
 
 
 class Preview(SQLModel, table=True):
@@ -85,3 +88,8 @@ def get(session: Session, preview_id: str) -> Preview:
     if row is None:
         raise NotFound("There is no such preview.")
     return row
+
+
+def forget_old(session: Session) -> None:
+    """Delete the previews that nobody will ask for again."""
+    session.execute(delete(Preview).where(col(Preview.created_at) < now() - KEPT))

@@ -127,6 +127,7 @@ class Work(StrEnum):
     ROUND_BLOCK = "round_block"
     ROUND_ASSEMBLY = "round_assembly"
     REFRESH = "refresh"
+    TIDY = "tidy"
 
 
 class Bell(StrEnum):

@@ -358,8 +358,8 @@ def upgrade() -> None:
             "ix_delivery_leased",
             ["endpoint_id"],
             unique=False,
-            sqlite_where=sa.text("state = 'pending' AND leased_by IS NOT NULL"),
-            postgresql_where=sa.text("state = 'pending' AND leased_by IS NOT NULL"),
+            sqlite_where=sa.text("leased_by IS NOT NULL"),
+            postgresql_where=sa.text("leased_by IS NOT NULL"),
         )
         batch_op.create_index(
             "ix_delivery_waiting",
@@ -396,8 +396,8 @@ def downgrade() -> None:
         )
         batch_op.drop_index(
             "ix_delivery_leased",
-            sqlite_where=sa.text("state = 'pending' AND leased_by IS NOT NULL"),
-            postgresql_where=sa.text("state = 'pending' AND leased_by IS NOT NULL"),
+            sqlite_where=sa.text("leased_by IS NOT NULL"),
+            postgresql_where=sa.text("leased_by IS NOT NULL"),
         )
         batch_op.drop_index("ix_delivery_endpoint_id_state")
         batch_op.drop_index(

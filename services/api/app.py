@@ -9,8 +9,8 @@ from fastapi import APIRouter, FastAPI, Request
 from starlette.middleware import Middleware
 from starlette.responses import Response
 
-from services import broker
-from services.api import logs, openapi, problems
+from services import broker, logs
+from services.api import openapi, problems
 from services.api.envelope import Envelope
 from services.api.routes import (
     cities,

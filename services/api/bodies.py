@@ -51,7 +51,8 @@ class ReadRequest(Request):
 async def read(request: Request, wanted: bool) -> Body:
     """Read a body of at most a mebibyte, and its JSON when one is `wanted`; 413 for a longer one."""
     chunks, size = [], 0
-    if int(request.headers.get("content-length") or 0) > LONGEST_BODY:
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length[:20]) > LONGEST_BODY:
         _too_large()
     async for chunk in request.stream():
         size += len(chunk)

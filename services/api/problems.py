@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -188,6 +188,11 @@ async def _database(request: Request, error: Exception) -> Response:
     """Tell a lost race from a database that is away, and both from a fault of ours."""
     if isinstance(error, IntegrityError):
         return problem(request, 409, "Another request changed the same thing at the same moment.")
+    if isinstance(error, DataError):
+        # The shapes refuse all that is known to be unstorable; this is for what they do not know.
+        return problem(
+            request, 422, "A value cannot be stored.", flaws=[Flaw("", "A value cannot be stored.")]
+        )
     if isinstance(error, PoolTimeoutError) or (isinstance(error, DBAPIError) and _is_passing(error)):
         log.warning(
             "the database is away", error=type(error.orig if hasattr(error, "orig") else error).__name__

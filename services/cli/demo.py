@@ -198,7 +198,9 @@ class Show:
 
         with inbox.changed:
             inbox.changed.wait_for(lambda: bool(found()) or bool(inbox.refused), ARRIVE_S)
-            return found()
+        # They were made in one transaction: with one of them here, the feed has all.
+        inbox.wait_for({event["id"] for event in self._feed()}, ARRIVE_S)
+        return found()
 
     def _check_webhooks(self) -> bool:
         """Compare what has arrived and verified with the feed of all events."""

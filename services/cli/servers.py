@@ -2,11 +2,13 @@
 """The embedded broker: where its program is and how it is started on a unix socket of its own."""
 
 import importlib.util
+import os
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -16,6 +18,7 @@ from twinning.errors import Unready
 
 # A unix socket's path may have 104 characters on macOS and 108 on Linux, the ending zero included.
 LONGEST_SOCKET = 103
+SOCKET = "broker.sock"
 
 
 @dataclass(frozen=True)
@@ -61,23 +64,41 @@ def broker_version(binary: Path) -> str:
 
 @contextmanager
 def embedded_broker(data_dir: Path, *, binary: Path | None = None) -> Iterator[EmbeddedBroker]:
-    """Prepare a broker that keeps its append-only file in `data_dir`/broker.
+    """Prepare a broker that keeps its append-only file in `data_dir`/broker, which only this user may enter.
 
-    Its socket lies in a short temporary folder that only this user may enter, because a data folder's
-    path may be longer than a socket's may be; the folder goes when the context ends.
+    Its socket lies there too, so that nothing is left elsewhere however it ends; where the path is too
+    long for a socket, or the file system has none, in a temporary folder that goes with the context.
     """
     kept = data_dir.absolute() / "broker"
-    kept.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="twinning-") as folder:
-        socket = Path(folder) / "broker.sock"
-        if len(str(socket)) > LONGEST_SOCKET:
-            raise Unready(f"the temporary folder's path is too long for a socket: {folder} (set TMPDIR)")
+    kept.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        folder = kept
+        if not _takes_socket(kept):
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="twinning-")))
+            if not _takes_socket(folder):
+                raise Unready(f"no socket can be made in the temporary folder {folder} (set TMPDIR)")
+        address = folder / SOCKET
+        options = {"unixsocket": str(address), "port": "0", "dir": str(kept)}
         yield EmbeddedBroker(
-            argv=broker_argv(
-                binary or broker_binary(), {"unixsocket": str(socket), "port": "0", "dir": str(kept)}
-            ),
-            url=f"redis+socket://{quote(str(socket))}?virtual_host=0",
+            argv=broker_argv(binary or broker_binary(), options),
+            url=f"redis+socket://{quote(str(address))}?virtual_host=0",
         )
+
+
+def _takes_socket(folder: Path) -> bool:
+    """Say whether a folder's path is short enough for the broker's socket, and its file system has any."""
+    address = folder / SOCKET
+    if len(os.fsencode(address)) > LONGEST_SOCKET:
+        return False
+    # What a killed broker left is in the way of this try, as it would not be in the way of the broker.
+    address.unlink(missing_ok=True)
+    try:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.bind(str(address))
+    except OSError:
+        return False
+    address.unlink()
+    return True
 
 
 def broker_argv(binary: Path, options: Mapping[str, str]) -> tuple[str, ...]:

@@ -71,18 +71,26 @@ class Supervisor:
     # Starting -----------------------------------------------------------------------------------------
 
     def _start_all(self) -> bool:
-        """Start each child and wait until it is ready; say whether all are."""
+        """Start the children in their order, all at once, and wait until each is ready; say whether all are.
+
+        Most of a start is reading libraries, which goes on side by side; a child that needs another waits
+        for it by itself, as it does whenever the other is restarted.
+        """
         for running in self._running:
             self._start(running)
-            deadline = time.monotonic() + running.child.start_s
-            while not running.is_ready():
-                if self._code is not None:
-                    return False
-                self._listen()
-                if running.process is None or running.process.poll() is not None:
-                    return self._give_up(running, "ended before it was ready")
-                if time.monotonic() > deadline:
-                    return self._give_up(running, f"was not ready after {running.child.start_s:g} s")
+        return all(self._await(running) for running in self._running)
+
+    def _await(self, running: Running) -> bool:
+        """Wait until a child is ready; say whether it is, and end all when it cannot be."""
+        deadline = time.monotonic() + running.child.start_s
+        while not running.is_ready():
+            if self._code is not None:
+                return False
+            self._listen()
+            if running.process is None or running.process.poll() is not None:
+                return self._give_up(running, "ended before it was ready")
+            if time.monotonic() > deadline:
+                return self._give_up(running, f"was not ready after {running.child.start_s:g} s")
         return True
 
     def _give_up(self, running: Running, what: str) -> bool:

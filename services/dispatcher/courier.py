@@ -7,7 +7,6 @@ under load the batches grow by themselves, and a lone outcome never waits.
 """
 
 import asyncio
-import logging
 import sys
 import threading
 import time
@@ -15,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from services.dispatcher.client import BoundedClient
@@ -34,7 +34,7 @@ DATABASE_AWAY_S = 0.5
 # What is under way when the courier stops gets so long to end, and half of the time allowed at most.
 GRACE_S = 2.0
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)

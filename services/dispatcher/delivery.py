@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """One attempt at a delivery: signed anew, posted once, and judged."""
 
-import logging
 import random
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+
+import structlog
 
 from services.dispatcher.client import BoundedClient
 from services.dispatcher.client import Outcome as Answer
@@ -16,7 +17,7 @@ from twinning.deliveries import Sending
 from twinning.outcomes import Outcome
 from twinning.terms import DeliveryState
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 
 async def attempt(client: BoundedClient, sending: Sending, schedule: Sequence[float]) -> Outcome:

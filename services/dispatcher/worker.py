@@ -2,6 +2,7 @@
 """The delivery worker: a courier, and Celery's ear for the bell, in one process."""
 
 import os
+import signal
 import socket
 
 from celery import signals
@@ -36,6 +37,8 @@ def run(settings: Settings) -> int:
         courier.halt(STOP_S)
 
     signals.worker_shutting_down.connect(halt, weak=False)
+    # Until Celery listens to signals itself, a second or more from now, this does.
+    signal.signal(signal.SIGTERM, _end)
     heart = Heart(database, name, "dispatcher")
     heart.start()
     courier.start()
@@ -47,3 +50,7 @@ def run(settings: Settings) -> int:
         courier.stop(STOP_S)
         heart.stop()
         database.close()
+
+
+def _end(*_: object) -> None:
+    raise SystemExit(0)

@@ -14,7 +14,7 @@ from sqlmodel import Session
 from services.matcher import previewing, rounds
 from services.matcher.keeping import Keeper
 from services.matcher.suggesting import Changed, Found, Overtaken, keep, look, look_again
-from twinning import previews, work
+from twinning import idempotency, previews, work
 from twinning import rounds as stored_rounds
 from twinning.database import Database, now
 from twinning.settings import Settings
@@ -25,12 +25,13 @@ log = structlog.get_logger(__name__)
 
 CHANGES: Final = (Work.MATCH_LISTING, Work.MATCH_CITY)
 QUICK: Final = (Work.PREVIEW, *CHANGES)
-SLOW: Final = (Work.ROUND_ASSEMBLY, Work.ROUND_BLOCK, Work.REFRESH)
+SLOW: Final = (Work.ROUND_ASSEMBLY, Work.ROUND_BLOCK, Work.REFRESH, Work.TIDY)
 AT_ONCE: Final = 100
 RETRY_S: Final = 1.0
 # Other workers keep suggestions, too; whoever is overtaken so often in a row lets them go first.
 MOST_LOOKS: Final = 20
-REFRESH_ALL: Final = "all"
+ALL: Final = "all"
+TIDY_EVERY: Final = timedelta(hours=1)
 CITIES_IN_A_REFRESH: Final = 50
 
 
@@ -51,6 +52,7 @@ class Matcher:
             Work.ROUND_ASSEMBLY: self._round,
             Work.ROUND_BLOCK: self._block,
             Work.REFRESH: self._refresh,
+            Work.TIDY: self._tidy,
         }
 
     def stop(self) -> None:
@@ -66,12 +68,13 @@ class Matcher:
                 done += len(claims)
         return done
 
-    def plan_refresh(self) -> None:
-        """See to it, once, that a refresh stands in the queue for its time."""
+    def plan(self) -> None:
+        """See to it, once, that what is done regularly stands in the queue for its time."""
         if self._planned:
             return
         with self._database.transaction() as session:
-            work.plan(session, Work.REFRESH, REFRESH_ALL, now() + self._refresh_every)
+            work.plan(session, Work.REFRESH, ALL, now() + self._refresh_every)
+            work.plan(session, Work.TIDY, ALL, now() + TIDY_EVERY)
         self._planned = True
 
     def claim(self) -> list[Claim]:
@@ -208,7 +211,7 @@ class Matcher:
 
     def _refresh(self, claim: Claim) -> None:
         """Score again what stands: all of it is cut into blocks of cities, and each block is looked at."""
-        if claim.subject == REFRESH_ALL:
+        if claim.subject == ALL:
             self._cut_refresh(claim)
             return
         cities = claim.payload["cities"]
@@ -223,7 +226,15 @@ class Matcher:
             for start in range(0, len(cities), CITIES_IN_A_REFRESH):
                 some = {"cities": cities[start : start + CITIES_IN_A_REFRESH]}
                 work.enqueue(session, Work.REFRESH, f"block/{start // CITIES_IN_A_REFRESH}", some)
-            work.plan(session, Work.REFRESH, REFRESH_ALL, now() + self._refresh_every)
+            work.plan(session, Work.REFRESH, ALL, now() + self._refresh_every)
+
+    def _tidy(self, claim: Claim) -> None:
+        """Forget what has been kept long enough."""
+        with self._database.transaction() as session:
+            idempotency.forget_old(session)
+            previews.forget_old(session)
+            work.finish(session, [claim])
+            work.plan(session, Work.TIDY, ALL, now() + TIDY_EVERY)
 
     def _strike(self, claim: Claim) -> None:
         with self._database.transaction() as session:

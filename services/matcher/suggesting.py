@@ -21,7 +21,8 @@ from twinning import listings, outbox, rounds, suggestions
 from twinning.catalogue import TermCounts, keep_counts
 from twinning.database import KEEPING, Log
 from twinning.events import SuggestionCreated, SuggestionUpdated, SuggestionWithdrawn
-from twinning.suggestions import Proposal, Suggestion
+from twinning.proposals import Proposal
+from twinning.suggestions import Suggestion
 from twinning.terms import Band, SuggestionKind, SuggestionStatus
 
 FINDERS = {SuggestionKind.STUDY_VISIT: study_visits_for, SuggestionKind.TWINNING: twinnings_for}

@@ -47,7 +47,7 @@ class Watch:
     def _run(self) -> None:
         while True:
             try:
-                self._matcher.plan_refresh()
+                self._matcher.plan()
                 self._matcher.take()
             except Exception:
                 # Whatever it was, the next look may go well; this thread is what makes the work sure.

@@ -13,7 +13,7 @@ from sqlmodel import col, func, select
 
 from services.matcher.engine.pairing import propose
 from services.matcher.keeping import Keeper
-from services.matcher.matching import REFRESH_ALL
+from services.matcher.matching import ALL
 from services.matcher.proposing import pair_key
 from tests.faults.house import House, eventually
 from tests.faults.writing import Posted
@@ -148,7 +148,7 @@ def wait_until_done(house: House, timeout_s: float = 40.0) -> None:
 def refresh(house: House) -> None:
     """Have everything that stands scored again, and wait for it and its events."""
     with house.database.transaction() as session:
-        work.enqueue(session, Work.REFRESH, REFRESH_ALL)
+        work.enqueue(session, Work.REFRESH, ALL)
     wait_until_done(house)
 
 

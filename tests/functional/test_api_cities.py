@@ -45,7 +45,7 @@ def test_a_taken_reference_is_a_conflict(front: Door) -> None:
 
 
 def test_only_what_changed_is_an_event(front: Door) -> None:
-    """A change is announced with a new version; a PATCH that changes nothing, or the contact alone, is not."""
+    """A change is announced; a PATCH that changes nothing, or the contact alone, is not."""
     city = front.city()
     path = f"/v1/cities/{city['id']}"
     versions = [
@@ -124,7 +124,8 @@ def test_a_change_rings_for_the_matching_workers(embedded: Door) -> None:
     ("field", "value"),
     [
         ("name", ""), ("name", None), ("name", "x" * 301), ("name", "a\u0007b"), ("languages", ["english"]),
-        ("languages", ["en", "en"]), ("latitude", 91), ("latitude", "52"), ("longitude", -181), ("population", -1),
+        ("languages", ["en", "en"]), ("latitude", 91), ("latitude", "52"), ("longitude", -181),
+        ("population", -1),
         ("population", 1.5), ("population", 10**20), ("website", "ftp://x"), ("contact", {"name": "x"}),
         ("contact", {"name": "x", "email": "no"}), ("external_ref", "a b"), ("external_ref", ""),
         ("summary", "word " * 501), ("region", "europe"), ("networks", "one"), ("country", "ie"),

