@@ -128,7 +128,7 @@ def _unlogged(house: House) -> set[str]:
 
 
 def work_left(house: House) -> int:
-    """Count the units of work that are not done, those set aside counted and what is planned for later left out."""
+    """Count the units of work not done, those set aside too; what is planned for later is left out."""
     to_come = col(WorkUnit.leased_by).is_(None) & (col(WorkUnit.due_at) > now())
     planned = col(WorkUnit.kind).in_(PLANNED) & to_come
     with house.database.snapshot() as session:
