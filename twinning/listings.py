@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any
 
+from pydantic import AfterValidator, Strict, computed_field, field_validator
 from pydantic import Field as ShapeField
-from pydantic import Strict, computed_field, field_validator
 from sqlalchemy import Index, or_, text, update
 from sqlmodel import Field, Session, SQLModel, col, select
 
@@ -30,6 +30,7 @@ from twinning.fields import (
     Shape,
     Text,
     Themes,
+    once,
 )
 from twinning.keys import Caller
 from twinning.reference import THEMES
@@ -126,7 +127,7 @@ class NeedCreate(ListingFields):
     """A need to be registered: something the city wants to learn or solve."""
 
     strength: Annotated[int, Strict(), ShapeField(ge=1, le=5)] | None = None
-    seeks: list[SuggestionKind] = []
+    seeks: Annotated[list[SuggestionKind], AfterValidator(once)] = []
     party_size: Count | None = None
     months: Months = []
     expires_on: date | None = None
