@@ -10,7 +10,7 @@ from twinning.settings import Settings
 
 
 def configure(settings: Settings) -> None:
-    """Send the house's lines to stderr in the format that the settings ask for, and libraries' warnings, too."""
+    """Send the house's lines to stderr in the format that the settings ask for."""
     # Plain tracebacks: those that show local variables would show keys and people's texts.
     last: list[structlog.typing.Processor] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
@@ -30,5 +30,4 @@ def configure(settings: Settings) -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
     )

@@ -4,7 +4,8 @@
 from twinning import cities, listings
 from twinning.cities import City, CityCreate, CityUpdate
 from twinning.database import Database
-from twinning.listings import Listing, NeedCreate, NeedUpdate, PracticeCreate, PracticeUpdate
+from twinning.forms import NeedCreate, NeedUpdate, PracticeCreate, PracticeUpdate
+from twinning.listings import Listing
 from twinning.terms import ListingKind, ListingState
 
 

@@ -13,8 +13,8 @@ from services.api.app import make_app
 from twinning import examples, keys, suggestions
 from twinning.database import Database, migrate
 from twinning.keys import ApiKeyCreate
+from twinning.proposals import Direction, Proposal, Reason, SuggestedCity
 from twinning.settings import Settings
-from twinning.suggestions import Direction, Proposal, Reason, SuggestedCity
 from twinning.terms import Band, Bell, Role, SuggestionKind
 
 with warnings.catch_warnings():

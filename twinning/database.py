@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uuid_utils.compat as uuid7s
 from sqlalchemy import (
@@ -38,6 +38,9 @@ from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, Session, SQLModel, col
 
 from twinning.terms import Bell
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 BUSY_TIMEOUT_S = 30.0
 STATEMENT_TIMEOUT_MS = 60_000
@@ -113,6 +116,11 @@ def draw(session: Session, count: int) -> int:
     return last - count + 1
 
 
+# The order of what is done last in a transaction: whoever waits for another's rows does so before a number
+# is drawn, so that nobody who holds the log waits for somebody who wants it.
+STEPS = ("receivers", "changes", "events")
+
+
 def before_commit(session: Session, name: str, step: Callable[[Session], None]) -> None:
     """Have `step` done once, last in the transaction: numbers are drawn late, to hold no lock for long."""
     session.info.setdefault("steps", {}).setdefault(name, step)
@@ -156,8 +164,10 @@ class Database:
     def commit(self, session: Session) -> None:
         """Do the steps put off to the end, commit, ring."""
         session.flush()
-        for step in session.info.pop("steps", {}).values():
-            step(session)
+        steps = session.info.pop("steps", {})
+        for name in STEPS:
+            if name in steps:
+                steps[name](session)
         connection = session.connection()
         try:
             session.commit()
@@ -269,11 +279,24 @@ def try_lock(session: Session, name: str) -> bool:
 
 
 def migrate(url: str, revision: str = "head") -> None:
-    """Bring the tables to a revision; safe to run from several processes at once."""
+    """Bring the tables up to a revision; safe to run from several processes at once."""
     from alembic import command
+
+    command.upgrade(_migrations(url), revision)
+
+
+def downgrade(url: str, revision: str) -> None:
+    """Take the tables back to an earlier revision, and lose what only later ones can hold."""
+    from alembic import command
+
+    command.downgrade(_migrations(url), revision)
+
+
+def _migrations(url: str) -> "Config":
+    """Say where the migrations are and for which database."""
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["url"] = url
-    command.upgrade(config, revision)
+    return config

@@ -52,7 +52,7 @@ PRACTICE_REQUEST: Example = {
     "description": "Volunteers lead weekly reading circles for adults who read little. Libraries open late, "
     "and each circle chooses its own books.",
     "challenge": "Adults with low literacy do not come to evening classes.",
-    "outcomes": "Three in four readers stay for a year.",
+    "outcomes": "Readers stay on and bring their neighbours.",
     "lessons": "Let the readers choose.",
     "transfer_conditions": "A library open in the evening and one paid coordinator.",
     "themes": ["cl1", "sdg-4"],
@@ -62,7 +62,7 @@ PRACTICE_REQUEST: Example = {
     "state": "published",
     "hosting": {"offers_visits": True, "seats": 12, "visits_per_year": 3, "months": [4, 5, 10]},
 }
-PRACTICE_CHANGE: Example = {"outcomes": "Four in five readers stay for a year.", "state": "paused"}
+PRACTICE_CHANGE: Example = {"outcomes": "Readers stay on and become volunteers.", "state": "paused"}
 PRACTICE_SHOWN: Example = {
     "id": PRACTICE,
     "city_id": SUWON,
@@ -273,12 +273,26 @@ EVENT_DATA: dict[str, Example] = {
     "webhook_endpoint": ENDPOINT_NOTE,
 }
 
+# What is different in the data of an event that tells of an end.
+AT_THE_END: dict[str, Example] = {
+    "city.withdrawn": {"state": "withdrawn"},
+    "practice.withdrawn": {"state": "withdrawn"},
+    "need.withdrawn": {"state": "withdrawn"},
+    "suggestion.withdrawn": {"status": "withdrawn"},
+    "matching_round.failed": {
+        "state": "failed",
+        "summary": None,
+        "error": "A part of this round failed each time it was tried.",
+    },
+    "matching_round.cancelled": {"state": "cancelled", "summary": None},
+}
+
 
 def event(event_type: str) -> Example:
     """Give an example of an event: by its type, else by the noun before the dot."""
     noun = event_type.partition(".")[0]
     data = EVENT_DATA.get(event_type) or EVENT_DATA[noun]
-    return {"type": event_type, "timestamp": MOMENT, "data": data}
+    return {"type": event_type, "timestamp": MOMENT, "data": data | AT_THE_END.get(event_type, {})}
 
 
 PROBLEM: Example = {

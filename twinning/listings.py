@@ -6,10 +6,9 @@ Both kinds live in one table, since they are registered, matched and withdrawn a
 
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, Strict, computed_field, field_validator
-from pydantic import Field as ShapeField
+from pydantic import computed_field
 from sqlalchemy import Index, or_, text, update
 from sqlmodel import Field, Session, SQLModel, col, select
 
@@ -19,19 +18,9 @@ from twinning.cities import City
 from twinning.database import Id, Instant, Json, holds, new_id, now
 from twinning.errors import Conflict, NotFound
 from twinning.fields import (
-    Count,
-    Flag,
-    Languages,
-    Line,
-    Lines,
-    Months,
-    Reference,
-    SaidText,
     Shape,
-    Text,
-    Themes,
-    once,
 )
+from twinning.forms import Hosting, NeedCreate, NeedUpdate, PracticeCreate, PracticeUpdate
 from twinning.keys import Caller
 from twinning.reference import THEMES
 from twinning.terms import ListingKind, ListingState, Region, SuggestionKind, Work
@@ -82,69 +71,6 @@ class Listing(SQLModel, table=True):
     version: int = 1
     created_at: datetime = Field(default_factory=now, sa_type=Instant)
     updated_at: datetime = Field(default_factory=now, sa_type=Instant)
-
-
-class Hosting(Shape):
-    """Whether a city shows a practice to visitors, and to how many."""
-
-    offers_visits: Flag = True
-    seats: Count | None = None
-    visits_per_year: Count | None = None
-    months: Months = []
-
-
-class ListingFields(Shape):
-    """What practices and needs have in common."""
-
-    title: Line
-    description: SaidText
-    external_ref: Reference | None = None
-    themes: Themes = []
-    target_groups: Lines = []
-    languages: Languages = []
-    state: ListingState = ListingState.PUBLISHED
-
-    @field_validator("state")
-    @classmethod
-    def _is_theirs_to_set(cls, state: ListingState) -> ListingState:
-        """Refuse the one state that the calendar alone gives."""
-        if state is ListingState.EXPIRED:
-            raise ValueError("expired is not set by hand; a need expires on its expires_on")
-        return state
-
-
-class PracticeCreate(ListingFields):
-    """A practice to be registered: something the city does well and can show others."""
-
-    challenge: Text | None = None
-    outcomes: Text | None = None
-    lessons: Text | None = None
-    transfer_conditions: Text | None = None
-    hosting: Hosting | None = None
-
-
-class NeedCreate(ListingFields):
-    """A need to be registered: something the city wants to learn or solve."""
-
-    strength: Annotated[int, Strict(), ShapeField(ge=1, le=5)] | None = None
-    seeks: Annotated[list[SuggestionKind], AfterValidator(once)] = []
-    party_size: Count | None = None
-    months: Months = []
-    expires_on: date | None = None
-
-
-class PracticeUpdate(PracticeCreate):
-    """What may be changed of a practice; a field left out stays as it is."""
-
-    title: Line = ""
-    description: SaidText = ""
-
-
-class NeedUpdate(NeedCreate):
-    """What may be changed of a need; a field left out stays as it is."""
-
-    title: Line = ""
-    description: SaidText = ""
 
 
 class _Stored(Shape):

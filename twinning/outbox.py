@@ -47,6 +47,7 @@ def record(session: Session, event: Event) -> str:
     """Record an event in this transaction; gives its id, which every attempt and the feed will show."""
     event_id = new_id()
     session.info.setdefault("events", []).append((event_id, event))
+    before_commit(session, "receivers", _find_receivers)
     before_commit(session, "events", _write_events)
     return event_id
 
@@ -54,9 +55,9 @@ def record(session: Session, event: Event) -> str:
 def _write_events(session: Session) -> None:
     """Number the transaction's events, write them, and write a delivery for each endpoint that wants one."""
     recorded: list[tuple[str, Event]] = session.info.pop("events", [])
+    receivers: list[tuple[WebhookEndpoint, Caller]] = session.info.pop("receivers", [])
     first = draw(session, len(recorded))
     moment = now()
-    receivers = _receivers(session, moment)
     events, cities, deliveries = [], [], []
     for sequence, (event_id, event) in enumerate(recorded, first):
         facets = event.facets()
@@ -84,11 +85,25 @@ def _write_events(session: Session) -> None:
         ring_after(session, Bell.DELIVER)
 
 
-def _receivers(session: Session, moment: datetime) -> list[tuple[WebhookEndpoint, Caller]]:
-    """Give every endpoint with its owner as a caller; an owner whose key has ended hears nothing more."""
+def _find_receivers(session: Session) -> None:
+    """Find every endpoint with its owner as a caller; an owner whose key has ended hears nothing more.
+
+    No endpoint may be deleted before its deliveries are written, and none that is off may be switched on
+    unseen, or what is held for it would wait for the next time; the rest may change as they like.
+    """
     query = select(WebhookEndpoint, ApiKey).join(ApiKey, col(ApiKey.id) == WebhookEndpoint.owner_id)
-    rows = session.exec(query.order_by(col(WebhookEndpoint.id))).all()
-    return [(endpoint, caller_of(key)) for endpoint, key in rows if is_live(key, moment)]
+    query = query.order_by(col(WebhookEndpoint.id))
+    there = query.with_for_update(read=True, key_share=True, of=WebhookEndpoint)
+    rows = {endpoint.id: (endpoint, key) for endpoint, key in session.exec(there)}
+    off = [endpoint_id for endpoint_id, (endpoint, _) in rows.items() if not endpoint.enabled]
+    if off:
+        still = query.where(col(WebhookEndpoint.id).in_(off)).with_for_update(read=True, of=WebhookEndpoint)
+        looked = session.exec(still, execution_options={"populate_existing": True})
+        rows |= {endpoint.id: (endpoint, key) for endpoint, key in looked}
+    moment = now()
+    session.info["receivers"] = [
+        (endpoint, caller_of(key)) for endpoint, key in rows.values() if is_live(key, moment)
+    ]
 
 
 def _fan_out(

@@ -13,7 +13,7 @@ from twinning import work
 from twinning.database import Id, Instant, Json, new_id, now
 from twinning.errors import NotFound
 from twinning.fields import CountryCode, SaidText, Shape
-from twinning.suggestions import Term
+from twinning.proposals import Term
 from twinning.terms import Band, ListingKind, Region, Work
 
 KEPT: Final = timedelta(days=1)

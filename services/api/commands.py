@@ -24,15 +24,9 @@ from twinning.events import (
     PracticeUpdated,
     PracticeWithdrawn,
 )
+from twinning.forms import NeedUpdate, PracticeUpdate
 from twinning.keys import ApiKey, ApiKeyCreate, Caller
-from twinning.listings import (
-    LIFE_OF_A_NEED,
-    Listing,
-    ListingCreate,
-    ListingUpdate,
-    NeedUpdate,
-    PracticeUpdate,
-)
+from twinning.listings import LIFE_OF_A_NEED, Listing, ListingCreate, ListingUpdate
 from twinning.terms import ListingKind, ListingState, Role
 
 # What an event never shows; a change of these alone is no news to anybody.

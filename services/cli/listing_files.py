@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from twinning.cities import CityCreate
-from twinning.listings import NeedCreate, PracticeCreate
+from twinning.forms import NeedCreate, PracticeCreate
 from twinning.reference import THEMES
 from twinning.terms import ListingState
 

@@ -33,9 +33,12 @@ Port = Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on
 
 def _settings() -> "Settings":
     """Read the settings; the library that checks them takes a while to import."""
+    from services import logs
     from twinning.settings import Settings
 
-    return Settings.load()
+    settings = Settings.load()
+    logs.configure(settings)
+    return settings
 
 
 @app.command()

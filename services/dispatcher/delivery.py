@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
+import structlog
+
 from services.dispatcher.client import BoundedClient
 from services.dispatcher.client import Outcome as Answer
 from services.dispatcher.retries import Decision, Delivered, Gone, RetryIn, decide

@@ -7,7 +7,6 @@ import socket
 
 from celery import signals
 
-from services import logs
 from services.broker import make_app, make_worker
 from services.dispatcher.courier import Courier
 from services.dispatcher.tasks import register
@@ -26,7 +25,6 @@ def run(settings: Settings) -> int:
     The courier starts before the broker is reached and works without it, by its scan. Raises
     `WrongSetting` when the settings name no broker.
     """
-    logs.configure(settings)
     app = make_app(settings)
     # The task takes microseconds, so there is nothing that a soft shutdown could wait for.
     app.conf.update(worker_soft_shutdown_timeout=0.0, worker_enable_soft_shutdown_on_idle=False)

@@ -21,8 +21,8 @@ from twinning.previews import (
     PreviewListing,
     PreviewRequest,
 )
+from twinning.proposals import Term
 from twinning.reference import region_of
-from twinning.suggestions import Term
 from twinning.terms import Band, ListingKind, Region
 
 # Keys that no stored city or listing can have.

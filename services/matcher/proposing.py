@@ -12,7 +12,7 @@ from services.matcher.keeping import ENGINE_VERSION, Keeper, rows_of
 from twinning import listings
 from twinning.cities import City
 from twinning.listings import Listing
-from twinning.suggestions import Direction, Proposal, Reason, SuggestedCity, Term, key_of
+from twinning.proposals import Direction, Proposal, Reason, SuggestedCity, Term, key_of
 from twinning.terms import Band, CityRole, Region, SuggestionKind
 
 ROLES: Mapping[SuggestionKind, tuple[CityRole, CityRole]] = {

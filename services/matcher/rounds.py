@@ -21,8 +21,9 @@ from services.matcher.suggesting import Writer, take_turn
 from twinning import listings, outbox, rounds, suggestions
 from twinning.cities import City
 from twinning.events import MatchingRoundCompleted, MatchingRoundFailed, RoundResult
+from twinning.proposals import Direction, Proposal, Reason, SuggestedCity
 from twinning.rounds import MatchingRound, RoundRequest, RoundSummary
-from twinning.suggestions import Direction, Proposal, Reason, SuggestedCity, Suggestion
+from twinning.suggestions import Suggestion
 from twinning.terms import Band, RoundState, SuggestionKind
 
 # So many needs make a block: a few seconds of work, well inside a lease.

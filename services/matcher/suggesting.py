@@ -21,7 +21,8 @@ from twinning import listings, outbox, rounds, suggestions
 from twinning.catalogue import TermCounts, keep_counts
 from twinning.database import KEEPING, Log
 from twinning.events import SuggestionCreated, SuggestionUpdated, SuggestionWithdrawn
-from twinning.suggestions import Proposal, Suggestion
+from twinning.proposals import Proposal
+from twinning.suggestions import Suggestion
 from twinning.terms import Band, SuggestionKind, SuggestionStatus
 
 # Of so few listings each one moves the words' weights and the bands of all, so all are looked at again:

@@ -11,7 +11,6 @@ import threading
 import structlog
 from celery import signals
 
-from services import logs
 from services.broker import TASKS, Doorbell, make_app, make_worker
 from services.matcher.matching import Matcher
 from twinning.database import Database
@@ -59,7 +58,6 @@ class Watch:
 
 def run(settings: Settings) -> int:
     """Work until told to stop: the process behind `twinning worker`."""
-    logs.configure(settings)
     app = make_app(settings)
     doorbell = Doorbell(app)
     database = Database(settings.database, doorbell.ring)

@@ -7,7 +7,6 @@ A run is drawn from a seed, `TEST_SEED` or 20, which its figures name; they are 
 import os
 import random
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 

@@ -17,6 +17,7 @@ from tests.catalogues import Catalogue
 from twinning import catalogue as change_log
 from twinning import listings, outbox, suggestions, work
 from twinning.database import Database, migrate
+from twinning.forms import PracticeCreate
 from twinning.keys import Caller
 from twinning.listings import Listing
 from twinning.settings import Settings
@@ -177,8 +178,8 @@ def test_changes_are_seen_in_the_order_of_their_commits(database: Database) -> N
     assert row.id in {change.subject_id for change in later}
 
 
-def _practice(title: str) -> listings.PracticeCreate:
-    return listings.PracticeCreate(title=title, description=TEXTS[0])
+def _practice(title: str) -> PracticeCreate:
+    return PracticeCreate(title=title, description=TEXTS[0])
 
 
 OPERATION = st.one_of(

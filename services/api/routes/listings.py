@@ -22,16 +22,8 @@ from services.api.dependencies import (
 from services.api.transactions import KeyedRoute
 from twinning import listings
 from twinning.fields import CountryCode, Theme
-from twinning.listings import (
-    Listing,
-    ListingPublic,
-    NeedCreate,
-    NeedPublic,
-    NeedUpdate,
-    PracticeCreate,
-    PracticePublic,
-    PracticeUpdate,
-)
+from twinning.forms import NeedCreate, NeedUpdate, PracticeCreate, PracticeUpdate
+from twinning.listings import Listing, ListingPublic, NeedPublic, PracticePublic
 from twinning.terms import ListingKind, ListingState, Region
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])

@@ -74,8 +74,13 @@ def explain(
 
 
 def _words(document: Document) -> dict[str, str]:
-    """The whole words of a document by term, the text's own form before the title's."""
-    return surfaces("\n".join(document.labels)) | surfaces(document.title) | surfaces(document.body)
+    """The whole words of a document by term: the text's own form first, small letters before capitals."""
+    words: dict[str, str] = {}
+    for part in (document.body, document.title, "\n".join(document.labels)):
+        for term, word in surfaces(part).items():
+            if term not in words or (word.islower() and not words[term].islower()):
+                words[term] = word
+    return words
 
 
 def _quote(document: Document, worth: Mapping[str, float]) -> str:
