@@ -31,10 +31,11 @@ from twinning.workers import Worker
 
 PATIENCE_S = 30.0
 LEASE_S = 2.0
+SCAN_S = 0.5
 SHORT: Mapping[str, str] = {
     "LEASE_S": str(LEASE_S),
     "WEBHOOK_TIMEOUT_S": "1",
-    "SCAN_INTERVAL_S": "0.5",
+    "SCAN_INTERVAL_S": str(SCAN_S),
     "RETRY_SCHEDULE_S": "0,0.5,1,2,4,4,4,4",
     "RATE_PER_MINUTE": "0",
     "WEBHOOK_ALLOW_CIDRS": "127.0.0.0/8",
@@ -118,6 +119,11 @@ class Broker(Part):
         """Throw away all that a running broker holds."""
         with redis.Redis.from_url(redis_url(self.url)) as client:
             client.flushall()
+
+    def messages(self) -> int:
+        """Count the bells that wait to be heard."""
+        with redis.Redis.from_url(redis_url(self.url)) as client:
+            return sum(client.llen(key) for key in client.scan_iter(_type="list"))
 
     def listeners(self) -> int:
         """Count the workers that wait for a bell."""
