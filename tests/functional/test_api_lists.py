@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.factories import Door
+from twinning.terms import Role
 
 
 def _pages(front: Door, path: str, limit: int, between: Any = None) -> list[str]:
@@ -45,6 +46,18 @@ def test_suggestions_come_best_first_and_page_by_page(front: Door) -> None:
     assert _pages(front, "/v1/suggestions", 2) == [
         each for _, each in sorted(made, key=lambda m: (-m[0], m[1]))
     ]
+
+
+@pytest.mark.parametrize("path", ["/v1/cities", "/v1/reference/themes", "/v1/events", "/v1/api-keys"])
+def test_a_list_has_a_tag_of_its_content(front: Door, path: str) -> None:
+    """A list gives the same ETag until it reads otherwise."""
+    tags = [front.client.get(path, headers=front.staff).headers["etag"] for _ in range(2)]
+    front.city()
+    front.key(Role.STAFF)
+    later = front.client.get(path, headers=front.staff).headers["etag"]
+
+    assert tags[0] == tags[1]
+    assert (later == tags[0]) is path.startswith("/v1/reference")
 
 
 CITY_FILTERS = {

@@ -124,13 +124,16 @@ def test_csv_goes_in_and_out(tmp_path: Path) -> None:
     rows = list(csv.DictReader(io.StringIO(from_csv.stdout)))
     assert {row["need"] for row in rows} == {"Family literacy", "Computers"}
     assert all(row["words"] and row["band"] for row in rows)
+    assert {row["need_ref"] for row in rows} <= {row["ref"] for row in ROWS if row["kind"] == "need"}
+    assert {row["practice_ref"] for row in rows} <= {row["ref"] for row in ROWS if row["kind"] == "practice"}
 
 
 def test_the_table_is_for_people(tmp_path: Path) -> None:
     """The default output is a table; when nothing matches it says what to try."""
     path = jsonl(tmp_path / "in.jsonl", ROWS)
 
-    assert "Reading" in run("match", path, "--kind", "study_visit").stdout
+    table = run("match", path, "--kind", "study_visit").stdout
+    assert all(word in table for word in ("Reading festival", "(Suwon)", "(Cork)", "strong"))
     only = jsonl(tmp_path / "none.jsonl", [*CITIES, NEED])
     assert "--min-band" in run("match", only, "--kind", "study_visit").stdout
 
@@ -252,6 +255,7 @@ def test_search_prints_a_run(tmp_path: Path) -> None:
         ([{"text": "a"}], 1, "id"),
         ([{"id": "a b", "text": "a"}], 1, "id"),
         ([{"id": "1", "text": 7}], 1, "text"),
+        ([{"id": "1", "text": "a", "title": 7}], 1, "title"),
         ([{"id": "1", "text": "a"}, {"id": "1", "text": "b"}], 2, "id"),
     ],
 )
