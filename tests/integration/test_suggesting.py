@@ -16,7 +16,7 @@ from services.matcher.proposing import pair_key
 from tests.catalogues import Catalogue
 from twinning import catalogue as change_log
 from twinning import listings, outbox, suggestions, work
-from twinning.database import Database, migrate
+from twinning.database import Database
 from twinning.forms import PracticeCreate
 from twinning.keys import Caller
 from twinning.listings import Listing
@@ -46,14 +46,6 @@ TEXTS = [
     "Migrants learn the language in cafés with childcare in the evening",
     "Newly arrived migrants need language courses with childcare",
 ]
-
-
-@pytest.fixture(scope="session")
-def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database file with tables and nothing in them."""
-    path = tmp_path_factory.mktemp("empty") / "empty.db"
-    migrate(f"sqlite:///{path}")
-    return path
 
 
 def test_a_practice_that_answers_a_need_is_suggested_once_with_its_reasons(database: Database) -> None:
@@ -200,7 +192,7 @@ OPERATION = st.one_of(
 def test_standing_suggestions_equal_a_round_from_nothing(
     operations: list[tuple[str, int, int]],
     small: int,
-    empty_sqlite: Path,
+    sqlite_file: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """After any registrations, changes and withdrawals stands what a round would find.
@@ -208,7 +200,7 @@ def test_standing_suggestions_equal_a_round_from_nothing(
     In a small catalogue at once, in a larger one after the refresh.
     """
     path = tmp_path_factory.mktemp("order") / "order.db"
-    shutil.copy(empty_sqlite, path)
+    shutil.copy(sqlite_file, path)
     database = Database(f"sqlite:///{path}")
     matcher = Matcher(database, Settings(), "m1")
     with pytest.MonkeyPatch.context() as patch:
