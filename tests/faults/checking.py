@@ -25,6 +25,9 @@ from twinning.settings import Settings
 from twinning.terms import SuggestionKind, Work
 from twinning.work import WorkUnit
 
+# What stands in the queue for its hour, whatever happens.
+PLANNED = (Work.REFRESH, Work.TIDY)
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -125,9 +128,9 @@ def _unlogged(house: House) -> set[str]:
 
 
 def work_left(house: House) -> int:
-    """Count the units of work that are not done, those set aside counted and a refresh to come left out."""
+    """Count the units of work that are not done, those set aside counted and what is planned for later left out."""
     to_come = col(WorkUnit.leased_by).is_(None) & (col(WorkUnit.due_at) > now())
-    planned = (col(WorkUnit.kind) == Work.REFRESH) & to_come
+    planned = col(WorkUnit.kind).in_(PLANNED) & to_come
     with house.database.snapshot() as session:
         return session.exec(select(func.count()).select_from(WorkUnit).where(~planned)).one()
 

@@ -92,7 +92,7 @@ class Ear:
     secret: str
 
     def heard(self) -> list[dict[str, Any]]:
-        """Give the events that came, in the order of coming, each with its id; all verify."""
+        """Give the events that came, in the order of coming; all verify with this secret alone."""
         came = self.receiver.got(self.path)
         assert {one.verified_by for one in came} <= {(self.secret,)}
         return [{"id": one.webhook_id, **json.loads(one.body)} for one in came]
