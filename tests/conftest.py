@@ -2,6 +2,7 @@
 """What all tests share: real servers, fresh databases, and no way out of this machine."""
 
 import os
+import shutil
 import sys
 import uuid
 from collections.abc import Iterator
@@ -95,32 +96,57 @@ def postgres() -> Iterator[Server]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite database with all tables and nothing in them, to be copied."""
+    path = tmp_path_factory.mktemp("template") / "twinning.db"
+    migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres: Server) -> Iterator[str]:
+    """The name of a PostgreSQL database with all tables and nothing in them, to be copied."""
+    name = f"template_{uuid.uuid4().hex}"
+    with postgres_database(postgres, name) as url:
+        migrate(url)
+        yield name
+
+
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    """The URL of a fresh SQLite database."""
-    return f"sqlite:///{tmp_path / 'twinning.db'}"
+def sqlite_url(tmp_path: Path, sqlite_file: Path) -> str:
+    """The URL of a fresh SQLite database with all tables."""
+    return f"sqlite:///{shutil.copy(sqlite_file, tmp_path / 'twinning.db')}"
+
+
+@pytest.fixture
+def postgres_url(postgres: Server, postgres_template: str) -> Iterator[str]:
+    """The URL of a fresh PostgreSQL database with all tables."""
+    with postgres_database(postgres, f"test_{uuid.uuid4().hex}", postgres_template) as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The URL of a fresh, empty database, once of each kind."""
+def database_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a fresh database with all tables, once of each kind."""
+    url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a fresh database without any table, once of each kind."""
     if request.param == "sqlite":
-        yield request.getfixturevalue("sqlite_url")
+        yield f"sqlite:///{tmp_path / 'empty.db'}"
         return
-    yield request.getfixturevalue("postgres_url")
-
-
-@pytest.fixture
-def postgres_url(postgres: Server) -> Iterator[str]:
-    """The URL of a fresh, empty PostgreSQL database."""
-    with postgres_database(postgres, f"test_{uuid.uuid4().hex}") as url:
+    server: Server = request.getfixturevalue("postgres")
+    with postgres_database(server, f"test_{uuid.uuid4().hex}") as url:
         yield url
 
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
-    """A fresh database with all tables, once of each kind."""
-    migrate(database_url)
+    """A fresh database, once of each kind."""
     database = Database(database_url)
     yield database
     database.close()

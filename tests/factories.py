@@ -11,7 +11,7 @@ import structlog
 
 from services.api.app import make_app
 from twinning import examples, keys, suggestions
-from twinning.database import Database, migrate
+from twinning.database import Database
 from twinning.keys import ApiKeyCreate
 from twinning.proposals import Direction, Proposal, Reason, SuggestedCity
 from twinning.settings import Settings
@@ -116,8 +116,7 @@ def need(**fields: Any) -> dict[str, Any]:
 
 @contextmanager
 def door(database_url: str, **settings: Any) -> Iterator[Door]:
-    """Open a front door on a fresh database."""
-    migrate(database_url)
+    """Open a front door on a fresh database with all tables."""
     bells: list[Bell] = []
     known = Settings(database_url=database_url, **settings)
     app = make_app(known, ring=bells.append)

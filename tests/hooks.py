@@ -15,7 +15,7 @@ from sqlmodel import col, select
 from services.dispatcher.courier import Courier
 from tests.servers import running
 from twinning import endpoints, keys, outbox
-from twinning.database import Database, migrate
+from twinning.database import Database
 from twinning.endpoints import Attempt, Delivery, WebhookEndpoint
 from twinning.events import EndpointNote, WebhookEndpointPing
 from twinning.keys import ApiKeyCreate
@@ -23,12 +23,6 @@ from twinning.settings import PREFIX, Settings
 from twinning.terms import Role
 
 STOP_S = 5.0
-
-
-def fresh(url: str) -> Database:
-    """Make the tables in an empty database and open it."""
-    migrate(url)
-    return Database(url)
 
 
 def settings_for(url: str, **others: Any) -> Settings:

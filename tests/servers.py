@@ -257,10 +257,10 @@ def libpq(url: str) -> str:
 
 
 @contextmanager
-def postgres_database(server: Server, name: str) -> Iterator[str]:
-    """Give the URL of a fresh, empty database, and drop it afterwards with whoever is still in it."""
+def postgres_database(server: Server, name: str, template: str = "template0") -> Iterator[str]:
+    """Give the URL of a fresh copy of a database, and drop it afterwards with whoever is still in it."""
     with psycopg.connect(libpq(server.url), autocommit=True) as admin:
-        admin.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
+        admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         try:
             _, netloc, _, query, _ = urlsplit(server.url)
             yield f"postgresql+psycopg://{netloc}/{name}" + (f"?{query}" if query else "")

@@ -221,8 +221,15 @@ def _engine(url: str) -> Engine:
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     """Set what SQLite forgets with each connection; FULL, since an answered write must outlive the power."""
     connection.isolation_level = None
+    # SQLite's own folds ASCII alone, and a search for Łódź must not ask for its capitals.
+    connection.create_function("lower", 1, _lower, deterministic=True)
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _lower(value: Any) -> Any:
+    """Fold the case of a text as PostgreSQL does; what is no text stays."""
+    return value.lower() if isinstance(value, str) else value
 
 
 def _begin_sqlite(connection: Connection) -> None:

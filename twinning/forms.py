@@ -4,8 +4,8 @@
 from datetime import date
 from typing import Annotated
 
+from pydantic import AfterValidator, Strict, field_validator
 from pydantic import Field as ShapeField
-from pydantic import Strict, field_validator
 
 from twinning.fields import (
     Count,
@@ -19,6 +19,7 @@ from twinning.fields import (
     Shape,
     Text,
     Themes,
+    once,
 )
 from twinning.terms import ListingState, SuggestionKind
 
@@ -66,7 +67,7 @@ class NeedCreate(ListingFields):
     """A need to be registered: something the city wants to learn or solve."""
 
     strength: Annotated[int, Strict(), ShapeField(ge=1, le=5)] | None = None
-    seeks: list[SuggestionKind] = []
+    seeks: Annotated[list[SuggestionKind], AfterValidator(once)] = []
     party_size: Count | None = None
     months: Months = []
     expires_on: date | None = None

@@ -14,7 +14,7 @@ from sqlmodel import Field, Session, SQLModel, col, or_, select
 from twinning import endpoints
 from twinning.database import Id, Instant, before_commit, draw, new_id, now, ring_after
 from twinning.endpoints import Delivery, WebhookEndpoint
-from twinning.errors import NotFound
+from twinning.errors import Invalid
 from twinning.events import Event, EventType, Facets
 from twinning.keys import ApiKey, Caller, caller_of, is_live
 from twinning.terms import Bell, DeliveryState
@@ -149,8 +149,8 @@ def feed(
 
 
 def place_of(session: Session, event_id: str) -> int:
-    """Give an event's number in the feed; raises `NotFound`."""
+    """Give an event's number in the feed; raises `Invalid` for what is no cursor of it."""
     sequence = session.exec(select(StoredEvent.sequence).where(StoredEvent.id == event_id)).first()
     if sequence is None:
-        raise NotFound("There is no such event, or it is older than the feed.")
+        raise Invalid.field("/query/after", "The feed has no such event; it may be older than the feed.")
     return sequence

@@ -17,7 +17,8 @@ from twinning import work
 from twinning.database import Id, Instant, Json, new_id, now
 from twinning.errors import Conflict, NotFound
 from twinning.fields import Countries, Flag, Ids, Shape, Themes
-from twinning.suggestions import Suggestion
+from twinning.keys import Caller
+from twinning.suggestions import Suggestion, naming
 from twinning.terms import Assignment, Band, RoundState, SuggestionKind, Work
 
 ENDED = (RoundState.COMPLETED, RoundState.FAILED, RoundState.CANCELLED)
@@ -277,9 +278,9 @@ def proposed_ids(round_id: str) -> Any:
 
 
 def proposed(
-    session: Session, round_id: str, most: int, after: int | None = None
+    session: Session, round_id: str, most: int, after: int | None = None, reader: Caller | None = None
 ) -> Sequence[tuple[int, Suggestion]]:
-    """Give a part of what a round proposes, best first, with the places."""
+    """Give a part of what a round proposes, best first, with the places; to a reader just theirs."""
     query = (
         select(RoundSuggestion.place, Suggestion)
         .join(Suggestion, col(RoundSuggestion.suggestion_id) == Suggestion.id)
@@ -287,6 +288,8 @@ def proposed(
     )
     if after is not None:
         query = query.where(col(RoundSuggestion.place) > after)
+    if reader is not None:
+        query = query.where(naming(reader.city_id, reader.countries))
     return session.exec(query.order_by(col(RoundSuggestion.place)).limit(most)).all()
 
 

@@ -236,13 +236,13 @@ def listed(
     live = col(Suggestion.status).not_in(GONE)
     query = query.where(live if status is None else col(Suggestion.status) == status)
     if not caller.is_staff:
-        query = query.where(_names(caller.city_id, caller.countries))
+        query = query.where(naming(caller.city_id, caller.countries))
     if kind is not None:
         query = query.where(Suggestion.kind == kind)
     if city_id is not None:
-        query = query.where(_names(city_id, ()))
+        query = query.where(naming(city_id, ()))
     if country is not None:
-        query = query.where(_names(None, (country,)))
+        query = query.where(naming(None, (country,)))
     if theme is not None:
         query = query.where(holds(session, Suggestion.themes, theme))
     if min_band is not None:
@@ -257,7 +257,7 @@ def listed(
     return session.exec(query.order_by(*order).limit(most)).all()
 
 
-def _names(city_id: str | None, countries: Collection[str]) -> ColumnElement[bool]:
+def naming(city_id: str | None, countries: Collection[str]) -> ColumnElement[bool]:
     """Ask whether a suggestion names a city or one of some countries."""
     wanted = or_(col(SuggestionCity.city_id) == city_id, col(SuggestionCity.country).in_(countries))
     return col(Suggestion.id).in_(select(SuggestionCity.suggestion_id).where(wanted))

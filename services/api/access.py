@@ -2,8 +2,8 @@
 """Who may see and change what: what a key may not see is not there, what it may only see is forbidden.
 
 Published cities, practices and needs are read by every key; a listing in another state by those who look
-after its city. A suggestion is for the cities it names and their coordinators, a round and a webhook
-endpoint for the key that asked for it. Staff may do everything.
+after its city. A suggestion is for the cities it names and their coordinators, and so is their part of a
+round; the whole of it and a webhook endpoint are for the key that asked for it. Staff may do everything.
 """
 
 from sqlmodel import Session
@@ -58,6 +58,19 @@ def readable_suggestion(session: Session, caller: Caller, suggestion_id: str) ->
     if not caller.sees(suggestions.cities_of(row)):
         raise NotFound("There is no such suggestion.")
     return row
+
+
+def readable_round(session: Session, caller: Caller, round_id: str) -> tuple[MatchingRound, Caller | None]:
+    """Find a round to be read, and the reader to whom only a part of it is shown, if so.
+
+    Staff and who asked read all of it; a city that it names and that city's coordinators read their part.
+    """
+    row = rounds.get(session, round_id)
+    if caller.is_staff or row.asked_by == caller.key_id:
+        return row, None
+    if not rounds.proposed(session, round_id, 1, reader=caller):
+        raise NotFound("There is no such matching round.")
+    return row, caller
 
 
 def own_round(session: Session, caller: Caller, round_id: str, *, hold: bool = False) -> MatchingRound:

@@ -7,6 +7,7 @@ error or a status from 400 on undoes everything. Everything that may wait runs i
 may hold a connection is bounded, so that no thread waits for a place that only another thread can free.
 """
 
+import hashlib
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ class KeyedRoute(APIRoute):
             request.state.afterwards = None
             if request.method == "GET":
                 answer = await _reading(request, inner, has_query)
-                return await _wait(request, answer)
+                return _tagged(await _wait(request, answer))
             body = await bodies.read(request, has_body)
             answer, claimed = await _writing(ReadRequest(request, body), body, inner, has_query)
             if request.state.afterwards is None:
@@ -83,6 +84,12 @@ class KeyedRoute(APIRoute):
             return answer
 
         return handle
+
+
+def _tagged(answer: Response) -> Response:
+    """Give a read that has no version of its own, such as a list, an entity tag of its content."""
+    answer.headers.setdefault("ETag", f'"{hashlib.sha256(bytes(answer.body)).hexdigest()[:32]}"')
+    return answer
 
 
 def house_of(request: Request) -> House:

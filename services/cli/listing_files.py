@@ -106,7 +106,7 @@ def json_rows(path: Path) -> Iterator[tuple[Place, Row]]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise place.refuse("row", f"is not JSON: {error}") from error
         if not isinstance(row, dict):
             raise place.refuse("row", "is not a JSON object")
@@ -181,9 +181,10 @@ def _identity(place: Place, row: Row) -> tuple[str, str]:
     for name in ("kind", "ref"):
         if name not in row:
             raise place.refuse(name, "is missing")
-    if row["kind"] not in _SHAPES:
-        raise place.refuse("kind", f"{row['kind']!r} is none of {', '.join(_SHAPES)}")
-    return row["kind"], str(row["ref"])
+    kind = str(row["kind"])
+    if kind not in _SHAPES:
+        raise place.refuse("kind", f"{kind!r} is none of {', '.join(_SHAPES)}")
+    return kind, str(row["ref"])
 
 
 def _shaped(place: Place, kind: str, row: Row) -> CityCreate | PracticeCreate | NeedCreate:

@@ -178,15 +178,16 @@ def _texts(path: Path) -> dict[str, str]:
         for name in ("id", "text"):
             if name not in row:
                 raise place.refuse(name, "is missing")
-        told = (row.get("title") or "", row["text"])
-        if not all(isinstance(part, str) for part in told):
-            raise place.refuse("text", "is not a text")
+        told = {"title": row.get("title") or "", "text": row["text"]}
+        for name, part in told.items():
+            if not isinstance(part, str):
+                raise place.refuse(name, "is not a text")
         key = str(row["id"])
         if not key or key.split() != [key]:
             raise place.refuse("id", f"{key!r} is empty or holds a blank")
         if key in texts:
             raise place.refuse("id", f"{key!r} stands twice")
-        texts[key] = "\n".join(part for part in told if part)
+        texts[key] = "\n".join(part for part in told.values() if part)
     return texts
 
 

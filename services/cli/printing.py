@@ -19,7 +19,18 @@ from services.matcher.engine.reasons import Document, explain
 from twinning.terms import CityRole, SuggestionKind
 
 RUN_NAME = "twinning"
-_COLUMNS = ("need", "need_city", "practice", "practice_city", "score", "band", "words", "themes")
+_COLUMNS = (
+    "need_ref",
+    "need",
+    "need_city",
+    "practice_ref",
+    "practice",
+    "practice_city",
+    "score",
+    "band",
+    "words",
+    "themes",
+)
 
 
 def _document(its: ListedText) -> Document:
@@ -84,31 +95,39 @@ def _print_jsonl(corpus: Corpus, listed: Listed, pairs: list[Pair]) -> None:
         print(json.dumps(_suggestion(corpus, listed, pair), ensure_ascii=False))
 
 
-def _rows(corpus: Corpus, listed: Listed, pairs: list[Pair]) -> Iterator[tuple[str, ...]]:
-    """One match a row, suggestions in their order."""
+def _rows(corpus: Corpus, listed: Listed, pairs: list[Pair]) -> Iterator[dict[str, str]]:
+    """One match a row, suggestions in their order, its values by column."""
     for pair in pairs:
         for found in pair.matches:
             reason = _reason(corpus, listed, found)
             words = ", ".join(term["term"] for term in reason["terms"] if not term["related"])
             cities = [listed.cities[reason[f"{side}_city_id"]].facts.name for side in ("need", "practice")]
-            yield (
-                reason["need_title"], cities[0], reason["practice_title"], cities[1],
+            told = (
+                reason["need_id"], reason["need_title"], cities[0],
+                reason["practice_id"], reason["practice_title"], cities[1],
                 f"{reason['score']:.1f}", reason["band"] or "", words, ", ".join(reason["themes"]),
             )  # fmt: skip
+            yield dict(zip(_COLUMNS, told, strict=True))
 
 
 def _print_csv(corpus: Corpus, listed: Listed, pairs: list[Pair]) -> None:
     """One match a row, under a header."""
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(_COLUMNS)
+    writer = csv.DictWriter(sys.stdout, _COLUMNS, lineterminator="\n")
+    writer.writeheader()
     writer.writerows(_rows(corpus, listed, pairs))
 
 
 def _print_table(corpus: Corpus, listed: Listed, pairs: list[Pair]) -> None:
-    """A table for people."""
-    table = Table(*(name.replace("_", " ") for name in _COLUMNS))
+    """A table for people, of few columns, so that words stay whole on a narrow terminal, too."""
+    table = Table("score", "need", "practice", "words")
     for row in _rows(corpus, listed, pairs):
-        table.add_row(*map(Text, row))
+        told = (
+            f"{row['score']}\n{row['band']}",
+            f"{row['need']}\n({row['need_city']})",
+            f"{row['practice']}\n({row['practice_city']})",
+            row["words"],
+        )
+        table.add_row(*map(Text, told))
     Console().print(table if table.row_count else "Nothing matches; try a lower --min-band.")
 
 

@@ -181,28 +181,36 @@ class Supervisor:
     # Stopping -----------------------------------------------------------------------------------------
 
     def _stop_all(self) -> None:
-        """Stop the children in reverse order, and kill what is left when the time is over."""
+        """Stop all but the first child at once, then the first, which the others need to the end."""
         deadline = time.monotonic() + STOP_S * 0.9
-        for running in reversed(self._running):
-            process = running.process
-            if process is None:
-                continue
-            with suppress(ProcessLookupError):
-                process.send_signal(signal.SIGTERM)
-            own = min(deadline, time.monotonic() + running.child.stop_s)
-            while process.poll() is None and time.monotonic() < own:
-                self._listen()
-            if process.poll() is None:
-                say(f"{running.child.name} did not stop in time and was killed")
-                _kill_session(process.pid)
-                process.wait()
-            self._buried(running)
+        for wave in (self._running[1:], self._running[:1]):
+            for running in wave:
+                if running.process is not None:
+                    with suppress(ProcessLookupError):
+                        running.process.send_signal(signal.SIGTERM)
+            begun = time.monotonic()
+            for running in wave:
+                if running.process is not None:
+                    self._await_end(running, min(deadline, begun + running.child.stop_s))
         if self._guardian is not None and self._guardian.stdin is not None:
             self._guardian.stdin.close()
             self._guardian.wait()
         self._selector.close()
         self._wake.close()
         self._woken.close()
+
+    def _await_end(self, running: Running, until: float) -> None:
+        """Wait for a child that was asked to stop, and kill it when its time is over."""
+        process = running.process
+        if process is None:
+            return
+        while process.poll() is None and time.monotonic() < until:
+            self._listen()
+        if process.poll() is None:
+            say(f"{running.child.name} did not stop in time and was killed")
+            _kill_session(process.pid)
+            process.wait()
+        self._buried(running)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

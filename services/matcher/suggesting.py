@@ -25,6 +25,10 @@ from twinning.proposals import Proposal
 from twinning.suggestions import Suggestion
 from twinning.terms import Band, SuggestionKind, SuggestionStatus
 
+# Of so few listings each one moves the words' weights and the bands of all, so all are looked at again:
+# it takes some tenths of a second, and what stands is at every moment what a round would propose.
+SMALL = 200
+
 FINDERS = {SuggestionKind.STUDY_VISIT: study_visits_for, SuggestionKind.TWINNING: twinnings_for}
 
 
@@ -68,6 +72,10 @@ def look(keeper: Keeper, session: Session, changed: Changed, per_city: int, min_
     kept_at = _kept_at(session)
     keeper.catch_up(session)
     resting = _resting_on(session, changed)
+    if len(keeper.corpus.index) <= SMALL:
+        named = {id_ for row in resting for id_, _ in suggestions.cities_of(row)}
+        everybody = {str(city) for city in keeper.corpus.cities} | named | changed.cities
+        return look_again(keeper, session, sorted(everybody), per_city, min_band)
     learners = _learners(keeper, changed, resting, min_band)
     lists = {
         SuggestionKind.STUDY_VISIT: learners,
@@ -113,7 +121,8 @@ def _find(
     wanted = [(pair, min_band) for made in pairs.values() for pair in made]
     wanted += [(pair, least) for pair, least in beside.values() if pair]
     explained = _explain(keeper, session, wanted)
-    learners = {city for some in cities.values() for city in some if keeper.corpus.knows(city)}
+    # Those whose list of hosts is not made again keep their flags, which are of the same age as the list.
+    learners = {city for city in cities[SuggestionKind.STUDY_VISIT] if keeper.corpus.knows(city)}
     needs = {str(need) for city in learners for need in keeper.corpus.listings(city, NEED)}
     unmet = {need for need in needs if not keeper.corpus.matches(need, min_band, depth=None)}
     return Found(

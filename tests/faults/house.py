@@ -23,7 +23,7 @@ from services.cli.servers import broker_argv, broker_binary
 from services.cli.system import free_port
 from tests.receiver import Receiver
 from twinning import keys
-from twinning.database import Database, migrate
+from twinning.database import Database
 from twinning.keys import ApiKeyCreate
 from twinning.settings import PREFIX
 from twinning.terms import Role
@@ -207,7 +207,6 @@ def house(folder: Path, database_url: str, **settings: str) -> Iterator[House]:
 
     `settings` are those of the environment without their prefix; an empty one is not set at all.
     """
-    migrate(database_url)
     with ExitStack() as stack:
         database = Database(database_url)
         stack.callback(database.close)

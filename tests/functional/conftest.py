@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The front doors that functional tests knock at."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,8 +25,8 @@ def embedded(sqlite_url: str) -> Iterator[Door]:
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+def shared(tmp_path_factory: pytest.TempPathFactory, sqlite_file: Path) -> Iterator[Door]:
     """A front door that the tests of a module share, for those that leave nothing behind which matters."""
-    folder: Path = tmp_path_factory.mktemp("door")
-    with door(f"sqlite:///{folder / 'twinning.db'}") as opened:
+    path = shutil.copy(sqlite_file, tmp_path_factory.mktemp("door") / "twinning.db")
+    with door(f"sqlite:///{path}") as opened:
         yield opened

@@ -206,3 +206,25 @@ def test_a_rounds_result_is_read_in_its_order(front: Door) -> None:
 
     assert seen == found[:4]
     assert [item["id"] for item in filtered] == found[:4]
+
+
+def test_a_city_reads_its_part_of_a_round_and_no_more(front: Door) -> None:
+    """Who is named in a round's result reads the round and what names them; where it is sent stays hidden."""
+    city = front.city()
+    mine = front.suggest(front.city("Suwon", "KR"), city)
+    other = front.suggest(front.city("Okayama", "JP"), front.city("Espoo", "FI"))
+    wanted = RoundRequest(kind=SuggestionKind.STUDY_VISIT, callback_url="https://hooks.city.example.org/in")
+    with front.database.transaction() as session:
+        row = rounds.ask(session, wanted, "somebody")
+        session.flush()
+        rounds.propose(session, row.id, [suggestions.get(session, each) for each in (mine, other)])
+    path, bearer = f"/v1/matching-rounds/{row.id}", front.of_city(city["id"])
+    stranger = front.coordinator("MT")
+
+    read = front.client.get(path, headers=bearer)
+    listed = front.client.get(f"{path}/suggestions", headers=bearer).json()["items"]
+
+    assert (read.status_code, read.json()["callback_url"]) == (200, None)
+    assert [item["id"] for item in listed] == [mine]
+    assert front.client.get(path, headers=stranger).status_code == 404
+    assert front.client.post(f"{path}/cancel", headers=bearer).status_code == 404

@@ -276,8 +276,8 @@ def test_a_child_that_cannot_start_ends_all_with_its_name_and_last_words(
     assert not any(alive(int(pid)) for pid in re.findall(r"pid (\d+)", parent.words()))
 
 
-def test_children_start_side_by_side_and_stop_in_reverse(start: Callable[..., Parent]) -> None:
-    """All begin at once, and what others need goes last."""
+def test_children_start_side_by_side_and_the_first_stops_last(start: Callable[..., Parent]) -> None:
+    """All begin at once, and the first, which others need, goes last."""
     program = (
         "import signal, sys, time\n"
         "def leave(*_):\n    print('left', flush=True)\n    sys.exit()\n"

@@ -15,7 +15,6 @@ from tests.hooks import (
     courier,
     deliveries,
     eventually,
-    fresh,
     ping,
     reload,
     secret_of,
@@ -30,13 +29,6 @@ from twinning.endpoints import new_secrets
 from twinning.events import EventType
 from twinning.outbox import StoredEvent
 from twinning.terms import DeliveryState
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    opened = fresh(database_url)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -11,18 +11,11 @@ from pathlib import Path
 import pytest
 
 from services.broker import Doorbell, make_app
-from tests.hooks import attempts, deliveries, eventually, fresh, ping, settings_for, subscribe, worker_process
+from tests.hooks import attempts, deliveries, eventually, ping, settings_for, subscribe, worker_process
 from tests.receiver import Manner, Receiver
 from tests.servers import Server
 from twinning.database import Database
 from twinning.terms import DeliveryState
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    opened = fresh(database_url)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Leases, fences and the health of endpoints, one transaction at a time on both databases."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
 from sqlmodel import col, update
 
-from tests.hooks import attempts, deliveries, fresh, ping, reload, subscribe
+from tests.hooks import attempts, deliveries, ping, reload, subscribe
 from twinning import endpoints
 from twinning.database import Database, now
 from twinning.deliveries import MOST_IN_FLIGHT, MOST_TRIES, Sending, give_back, take_due
@@ -16,13 +16,6 @@ from twinning.outcomes import FAILING_FOR, FAILING_TRIES, Outcome, settle
 from twinning.terms import DeliveryState
 
 URL = "https://hooks.learningcity.org/in"
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    opened = fresh(database_url)
-    yield opened
-    opened.close()
 
 
 def take(database: Database, sender: str = "one", most: int = 100, lease_s: float = 30) -> list[Sending]:

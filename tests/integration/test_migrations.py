@@ -22,23 +22,23 @@ def test_the_migrations_make_the_tables_of_the_code(database: Database) -> None:
     assert differences == []
 
 
-def test_a_migration_can_be_taken_back(database_url: str) -> None:
+def test_a_migration_can_be_taken_back(empty_database_url: str) -> None:
     """Down to nothing and up again leaves a database that works."""
-    migrate(database_url)
-    downgrade(database_url, "base")
-    database = Database(database_url)
+    migrate(empty_database_url)
+    downgrade(empty_database_url, "base")
+    database = Database(empty_database_url)
     left = set(inspect(database.engine).get_table_names())
-    migrate(database_url)
+    migrate(empty_database_url)
 
     assert left == {"alembic_version"}
     assert database.alive()
     database.close()
 
 
-def test_processes_that_start_together_migrate_once(database_url: str) -> None:
+def test_processes_that_start_together_migrate_once(empty_database_url: str) -> None:
     """Several processes may bring the same database up to date at the same moment."""
     command = [sys.executable, "-m", "services.cli.main", "migrate"]
-    env = {**os.environ, "TWINNING_DATABASE_URL": database_url}
+    env = {**os.environ, "TWINNING_DATABASE_URL": empty_database_url}
     together = [subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) for _ in range(3)]
     said = [process.communicate(timeout=60)[1] for process in together]
 

@@ -11,9 +11,9 @@ from services.broker import redis_url
 from tests.servers import Server
 
 
-def test_a_database_is_fresh_and_works(database_url: str) -> None:
+def test_a_database_is_fresh_and_works(empty_database_url: str) -> None:
     """Each test gets an empty database of its own kind."""
-    engine = create_engine(database_url)
+    engine = create_engine(empty_database_url)
     with engine.begin() as connection:
         assert inspect(connection).get_table_names() == []
         connection.execute(text("CREATE TABLE city (name TEXT)"))

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.matcher import suggesting
 from services.matcher.engine.pairing import Pair, propose
 from services.matcher.keeping import Keeper
 from services.matcher.matching import ALL, Matcher
@@ -15,7 +16,7 @@ from services.matcher.proposing import pair_key
 from tests.catalogues import Catalogue
 from twinning import catalogue as change_log
 from twinning import listings, outbox, suggestions, work
-from twinning.database import Database, migrate
+from twinning.database import Database
 from twinning.forms import PracticeCreate
 from twinning.keys import Caller
 from twinning.listings import Listing
@@ -45,14 +46,6 @@ TEXTS = [
     "Migrants learn the language in cafés with childcare in the evening",
     "Newly arrived migrants need language courses with childcare",
 ]
-
-
-@pytest.fixture(scope="session")
-def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database file with tables and nothing in them."""
-    path = tmp_path_factory.mktemp("empty") / "empty.db"
-    migrate(f"sqlite:///{path}")
-    return path
 
 
 def test_a_practice_that_answers_a_need_is_suggested_once_with_its_reasons(database: Database) -> None:
@@ -193,22 +186,31 @@ OPERATION = st.one_of(
 )
 
 
+@pytest.mark.parametrize("small", [0, suggesting.SMALL])
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(operations=st.lists(OPERATION, min_size=4, max_size=25))
-def test_standing_suggestions_refreshed_equal_a_round_from_nothing(
-    operations: list[tuple[str, int, int]], empty_sqlite: Path, tmp_path_factory: pytest.TempPathFactory
+def test_standing_suggestions_equal_a_round_from_nothing(
+    operations: list[tuple[str, int, int]],
+    small: int,
+    sqlite_file: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    """After any order of registrations, changes and withdrawals, a refresh leaves what a round would find."""
+    """After any registrations, changes and withdrawals stands what a round would find.
+
+    In a small catalogue at once, in a larger one after the refresh.
+    """
     path = tmp_path_factory.mktemp("order") / "order.db"
-    shutil.copy(empty_sqlite, path)
+    shutil.copy(sqlite_file, path)
     database = Database(f"sqlite:///{path}")
     matcher = Matcher(database, Settings(), "m1")
-    _perform(Catalogue(database), matcher, operations)
-    matcher.take()
-
-    with database.transaction() as session:
-        work.enqueue(session, Work.REFRESH, ALL)
-    matcher.take()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(suggesting, "SMALL", small)
+        _perform(Catalogue(database), matcher, operations)
+        matcher.take()
+    if not small:
+        with database.transaction() as session:
+            work.enqueue(session, Work.REFRESH, ALL)
+        matcher.take()
 
     fresh = Keeper()
     with database.snapshot() as session:

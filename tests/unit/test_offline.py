@@ -124,13 +124,16 @@ def test_csv_goes_in_and_out(tmp_path: Path) -> None:
     rows = list(csv.DictReader(io.StringIO(from_csv.stdout)))
     assert {row["need"] for row in rows} == {"Family literacy", "Computers"}
     assert all(row["words"] and row["band"] for row in rows)
+    assert {row["need_ref"] for row in rows} <= {row["ref"] for row in ROWS if row["kind"] == "need"}
+    assert {row["practice_ref"] for row in rows} <= {row["ref"] for row in ROWS if row["kind"] == "practice"}
 
 
 def test_the_table_is_for_people(tmp_path: Path) -> None:
     """The default output is a table; when nothing matches it says what to try."""
     path = jsonl(tmp_path / "in.jsonl", ROWS)
 
-    assert "Reading" in run("match", path, "--kind", "study_visit").stdout
+    table = run("match", path, "--kind", "study_visit").stdout
+    assert all(word in table for word in ("Reading festival", "(Suwon)", "(Cork)", "strong"))
     only = jsonl(tmp_path / "none.jsonl", [*CITIES, NEED])
     assert "--min-band" in run("match", only, "--kind", "study_visit").stdout
 
@@ -162,6 +165,7 @@ BAD = [
     pytest.param([{**CITIES[0], "country": "US"}], 1, "country", "US", id="country outside ASEM"),
     pytest.param([{"kind": "city", "ref": "x", "country": "KR"}], 1, "name", "missing", id="missing field"),
     pytest.param([{"kind": "town", "ref": "x"}], 1, "kind", "town", id="unknown kind"),
+    pytest.param([{"kind": ["city"], "ref": "x"}], 1, "kind", "city", id="kind that is no text"),
     pytest.param([{"kind": "city"}], 1, "ref", "missing", id="no ref"),
     pytest.param([*CITIES, {**NEED, "description": " "}], 4, "description", "empty", id="empty text"),
     pytest.param([*CITIES, {**NEED, "city_ref": "x"}], 4, "city_ref", "'x'", id="unknown city"),
@@ -192,6 +196,7 @@ def test_bad_rows_are_named(
         ("in.jsonl", b'{"kind": "city"\n', 1, "row"),
         ("in.jsonl", b"\n[1]\n", 2, "row"),
         ("in.jsonl", b"\xff\n", 1, "row"),
+        ("in.jsonl", b"[" * 100_000, 1, "row"),
         ("in.csv", b"kind,name\ncity,Suwon\n", 1, "ref"),
         ("in.csv", b"kind,ref,name,country\ncity,a,A,KR,too much\n", 2, "row"),
         ("in.csv", b"kind,ref,name,country,population\ncity,a,A,KR,many\n", 2, "population"),
@@ -250,6 +255,7 @@ def test_search_prints_a_run(tmp_path: Path) -> None:
         ([{"text": "a"}], 1, "id"),
         ([{"id": "a b", "text": "a"}], 1, "id"),
         ([{"id": "1", "text": 7}], 1, "text"),
+        ([{"id": "1", "text": "a", "title": 7}], 1, "title"),
         ([{"id": "1", "text": "a"}, {"id": "1", "text": "b"}], 2, "id"),
     ],
 )

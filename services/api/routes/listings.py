@@ -21,7 +21,7 @@ from services.api.dependencies import (
 )
 from services.api.transactions import KeyedRoute
 from twinning import listings
-from twinning.fields import CountryCode
+from twinning.fields import CountryCode, Theme
 from twinning.forms import NeedCreate, NeedUpdate, PracticeCreate, PracticeUpdate
 from twinning.listings import Listing, ListingPublic, NeedPublic, PracticePublic
 from twinning.terms import ListingKind, ListingState, Region
@@ -35,7 +35,7 @@ class PracticeFilter(Page):
     city_id: Filter | None = None
     country: CountryCode | None = None
     region: Region | None = None
-    theme: Filter | None = None
+    theme: Theme | None = None
     state: ListingState | None = None
     text: Filter | None = None
     external_ref: Filter | None = None

@@ -49,8 +49,11 @@ def list_rounds(wanted: Annotated[RoundFilter, Query()], session: Db, caller: Wh
 @router.get("/{round_id}")
 def read_round(round_id: Identifier, session: Db, caller: Who, answer: Response) -> RoundPublic:
     """Read how far a round is and what came of it."""
-    row = access.own_round(session, caller, round_id)
+    row, reader = access.readable_round(session, caller, round_id)
     told = rounds.public(session, row)
+    if reader is not None:
+        # Where somebody else has the result sent is between them and us.
+        told = told.model_copy(update={"callback_url": None})
     answer.headers["ETag"] = etag(f"{row.version}-{told.progress.done}")
     return told
 
@@ -66,9 +69,9 @@ def list_round_suggestions(
     round_id: Identifier, wanted: Annotated[Page, Query()], session: Db, caller: Who
 ) -> Listed[SuggestionPublic]:
     """List what a round proposes, best first."""
-    access.own_round(session, caller, round_id)
+    _, reader = access.readable_round(session, caller, round_id)
     after = wanted.after(int) or (None,)
-    rows = rounds.proposed(session, round_id, wanted.limit + 1, after[0])
+    rows = rounds.proposed(session, round_id, wanted.limit + 1, after[0], reader)
 
     def show(row: tuple[int, Suggestion]) -> SuggestionPublic:
         return suggestions.public(row[1])

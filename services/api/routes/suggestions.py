@@ -9,7 +9,7 @@ from services.api import access
 from services.api.dependencies import Db, Filter, Identifier, Listed, Page, Who, etag, page
 from services.api.transactions import KeyedRoute
 from twinning import rounds, suggestions
-from twinning.fields import CountryCode
+from twinning.fields import CountryCode, Theme
 from twinning.suggestions import SuggestionPublic
 from twinning.terms import Band, SuggestionKind, SuggestionStatus
 
@@ -22,7 +22,7 @@ class SuggestionFilter(Page):
     kind: SuggestionKind | None = None
     city_id: Filter | None = None
     country: CountryCode | None = None
-    theme: Filter | None = None
+    theme: Theme | None = None
     status: SuggestionStatus | None = None
     round_id: Filter | None = None
     min_band: Band | None = None

@@ -76,7 +76,7 @@ def explain(
 def _words(document: Document) -> dict[str, str]:
     """The whole words of a document by term: the text's own form first, small letters before capitals."""
     words: dict[str, str] = {}
-    for part in (document.body, document.title, "\n".join(document.labels)):
+    for part in (document.body, document.title, "\n".join(document.labels).lower()):
         for term, word in surfaces(part).items():
             if term not in words or (word.islower() and not words[term].islower()):
                 words[term] = word
