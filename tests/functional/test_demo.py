@@ -115,7 +115,7 @@ def test_a_wrong_secret_fails_the_demo(tmp_path: Path, monkeypatch: pytest.Monke
     """When the receiver cannot verify what comes, the demo says so for each webhook and does not end well."""
     monkeypatch.chdir(tmp_path)
     # What does not verify never arrives; the demo need not wait half a minute to be sure.
-    monkeypatch.setattr(demo, "ARRIVE_S", 5.0)
+    monkeypatch.setattr(demo, "ARRIVE_S", 10.0)
     said = io.StringIO()
     with receiver() as inbox, throwaway_system(tmp_path, LOCAL_RECEIVERS) as system:
         show = Deaf(Console(file=said, width=200), Client(system.url, system.key), inbox, load())
