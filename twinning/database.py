@@ -27,6 +27,7 @@ from sqlalchemy import (
     event,
     exists,
     func,
+    inspect,
     select,
     text,
 )
@@ -276,6 +277,11 @@ def try_lock(session: Session, name: str) -> bool:
         return True
     number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
     return bool(session.scalar(select(func.pg_try_advisory_xact_lock(number))))
+
+
+def has_tables(database: Database) -> bool:
+    """Say whether a database has been migrated at all."""
+    return inspect(database.engine).has_table("log")
 
 
 def migrate(url: str, revision: str = "head") -> None:

@@ -33,7 +33,7 @@ class WebhookEndpoint(SQLModel, table=True):
 
     id: str = Field(default_factory=new_id, primary_key=True, sa_type=Id)
     owner_id: str = Field(foreign_key="api_key.id", sa_type=Id, index=True)
-    round_id: str | None = Field(default=None, sa_type=Id)
+    round_id: str | None = Field(default=None, sa_type=Id, index=True)
     url: str
     event_types: list[str] = Field(sa_type=Json)
     filters: dict[str, Any] = Field(default_factory=dict, sa_type=Json)

@@ -92,7 +92,12 @@ def _find_receivers(session: Session) -> None:
     unseen, or what is held for it would wait for the next time; the rest may change as they like.
     """
     query = select(WebhookEndpoint, ApiKey).join(ApiKey, col(ApiKey.id) == WebhookEndpoint.owner_id)
-    query = query.order_by(col(WebhookEndpoint.id))
+    about = {event.facets().round_id for _, event in session.info["events"]} - {None}
+    # The callbacks of rounds that are long over are many, and none of these events is for them.
+    its_callbacks = col(WebhookEndpoint.round_id).in_(about)
+    query = query.where(
+        or_(col(WebhookEndpoint.round_id).is_(None), its_callbacks), col(ApiKey.revoked_at).is_(None)
+    ).order_by(col(WebhookEndpoint.id))
     there = query.with_for_update(read=True, key_share=True, of=WebhookEndpoint)
     rows = {endpoint.id: (endpoint, key) for endpoint, key in session.exec(there)}
     off = [endpoint_id for endpoint_id, (endpoint, _) in rows.items() if not endpoint.enabled]

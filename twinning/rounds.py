@@ -232,9 +232,10 @@ def learners_of(session: Session, round_id: str, number: int) -> list[str]:
 
 
 def end_block(session: Session, round_id: str, number: int, found: bytes, catalogue_version: int) -> None:
-    """Keep what a block found; the last one to end asks for the assembly."""
-    # The round's row is the lock that makes one of two blocks which end together the last.
-    session.exec(select(MatchingRound.id).where(MatchingRound.id == round_id).with_for_update()).one()
+    """Keep what a block found; the last one to end asks for the assembly.
+
+    The caller holds the round, which makes one of two blocks that end together the last.
+    """
     session.execute(
         update(RoundBlock)
         .where(col(RoundBlock.round_id) == round_id, col(RoundBlock.number) == number)

@@ -127,16 +127,23 @@ def revise(session: Session, row: Suggestion, proposal: Proposal) -> bool:
     columns = proposal.columns()
     if all(getattr(row, name) == value for name, value in columns.items() if name != "catalogue_version"):
         return False
-    news = _grounds(row.reasons) != _grounds(columns["reasons"]) or row.band != columns["band"]
-    news = news or abs(row.told_score - proposal.score) >= NEWS
+    moved = row.cities != columns["cities"]
+    grounds = _grounds(row.reasons) != _grounds(columns["reasons"])
+    news = moved or grounds or row.band != columns["band"] or abs(row.told_score - proposal.score) >= NEWS
     for name, value in columns.items():
         setattr(row, name, value)
+    row.version += 1
+    row.updated_at = now()
     if news:
         row.told_score = proposal.score
-        row.version += 1
-        row.updated_at = now()
+    if grounds:
         session.execute(delete(SuggestionListing).where(col(SuggestionListing.suggestion_id) == row.id))
         _link_listings(session, row)
+    if moved:
+        countries = {city.city_id: city.country for city in proposal.cities}
+        for part in _parts(session, row.id):
+            part.country = countries[part.city_id]
+            session.add(part)
     session.add(row)
     return news
 

@@ -66,8 +66,16 @@ def enqueue(session: Session, kind: Work, subject: str, payload: dict[str, Any] 
 
 
 def plan(session: Session, kind: Work, subject: str, due_at: datetime) -> None:
-    """See to it that work stands in the queue for a later time; where it stands already it is left alone."""
+    """See to it that work stands in the queue for a later time; where it stands already it is left alone.
+
+    What was set aside gets another chance: regular work may have failed for a reason that is mended.
+    """
     put(session, WorkUnit, [_unit(kind, subject, {}, due_at)], ["kind", "subject"], [])
+    session.execute(
+        update(WorkUnit)
+        .where(col(WorkUnit.kind) == kind, col(WorkUnit.subject) == subject, col(WorkUnit.due_at).is_(None))
+        .values(due_at=due_at, tries=0)
+    )
 
 
 def _unit(kind: Work, subject: str, payload: dict[str, Any], due_at: datetime) -> dict[str, Any]:
@@ -94,32 +102,43 @@ def _fence_of(moment: datetime) -> int:
 def claim(
     session: Session, worker: str, most: int, lease_s: float, kinds: Sequence[Work] = ()
 ) -> list[Claim]:
-    """Take up to `most` due units, oldest first; others skip what this transaction holds."""
+    """Take up to `most` due units, oldest first; others skip what this transaction holds.
+
+    A unit that was taken before and did not end may have ended its worker: it is taken alone, and after
+    so many tries it is set aside.
+    """
     moment = now()
-    due = select(col(WorkUnit.id)).where(col(WorkUnit.due_at) <= moment)
+    due = select(WorkUnit).where(col(WorkUnit.due_at) <= moment)
     if kinds:
         due = due.where(col(WorkUnit.kind).in_(kinds))
-    ids = session.scalars(
-        due.order_by(col(WorkUnit.due_at)).limit(most).with_for_update(skip_locked=True)
-    ).all()
-    if not ids:
-        return []
-    statement = (
-        update(WorkUnit)
-        .where(col(WorkUnit.id).in_(ids))
-        .values(
-            due_at=moment + timedelta(seconds=lease_s),
-            fence=col(WorkUnit.fence) + 1,
-            tries=WorkUnit.tries + 1,
-            leased_by=worker,
-        )
-        .returning(WorkUnit)
-    )
-    units = session.scalars(statement, execution_options={"populate_existing": True}).all()
+    due = due.order_by(col(WorkUnit.tries) > 0, col(WorkUnit.due_at)).limit(most)
+    rows = session.scalars(due.with_for_update(skip_locked=True)).all()
+    fresh = [row for row in rows if row.tries == 0]
+    taken = []
+    for row in fresh or rows[:1]:
+        row.leased_by = None
+        if row.tries >= MOST_TRIES:
+            row.due_at, row.error = None, row.error or "it has ended every worker that took it"
+        else:
+            row.due_at = moment + timedelta(seconds=lease_s)
+            row.fence, row.tries, row.leased_by = row.fence + 1, row.tries + 1, worker
+            taken.append(row)
+        session.add(row)
+    session.flush()
     return [
-        Claim(unit.id, Work(unit.kind), unit.subject, unit.payload, unit.fence, unit.tries)
-        for unit in sorted(units, key=lambda unit: unit.id)
+        Claim(row.id, Work(row.kind), row.subject, row.payload, row.fence, row.tries)
+        for row in sorted(taken, key=lambda row: row.id)
     ]
+
+
+def renew(session: Session, worker: str, lease_s: float) -> None:
+    """Keep what a living worker still has in its hands from being given to another."""
+    moment = now()
+    session.execute(
+        update(WorkUnit)
+        .where(col(WorkUnit.leased_by) == worker, col(WorkUnit.due_at) > moment)
+        .values(due_at=moment + timedelta(seconds=lease_s))
+    )
 
 
 def finish(session: Session, claims: Sequence[Claim]) -> set[str]:

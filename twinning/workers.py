@@ -2,6 +2,7 @@
 """Signs of life: each working process writes now and then that it lives, and readiness reads it."""
 
 import threading
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -47,9 +48,19 @@ def living(session: Session) -> dict[str, int]:
 
 
 class Heart:
-    """A thread that says every ten seconds that this process lives, and at the end that it leaves."""
+    """A thread that says every ten seconds that this process lives, and at the end that it leaves.
 
-    def __init__(self, database: Database, name: str, service: str) -> None:
+    `also` is done in the same transaction each time.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        name: str,
+        service: str,
+        also: Callable[[Session], None] = lambda _session: None,
+    ) -> None:
+        self._also = also
         self._database = database
         self._name = name
         self._service = service
@@ -75,6 +86,7 @@ class Heart:
             try:
                 with self._database.transaction() as session:
                     beat(session, self._name, self._service)
+                    self._also(session)
             except SQLAlchemyError as error:
                 log.warning("could not say that this worker lives", error=str(error))
             if self._stopped.wait(EVERY_S):

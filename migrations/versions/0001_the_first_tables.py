@@ -325,6 +325,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("webhook_endpoint", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_webhook_endpoint_owner_id"), ["owner_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_webhook_endpoint_round_id"), ["round_id"], unique=False)
 
     op.create_table(
         "delivery",
@@ -408,6 +409,7 @@ def downgrade() -> None:
 
     op.drop_table("delivery")
     with op.batch_alter_table("webhook_endpoint", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_webhook_endpoint_round_id"))
         batch_op.drop_index(batch_op.f("ix_webhook_endpoint_owner_id"))
 
     op.drop_table("webhook_endpoint")

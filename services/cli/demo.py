@@ -28,6 +28,7 @@ from twinning.reference import THEMES
 PAGE: Final = Path("build") / "demo.html"
 PARTS: Final = "SQLite, an embedded Valkey, API, matcher, dispatcher, scheduler"
 ARRIVE_S: Final = 30.0
+STOP: Final = {signal.SIGINT, signal.SIGTERM}
 SHOWN: Final = 6
 BANDS: Final = {"strong": "bold green", "possible": "yellow", "weak": "dim"}
 
@@ -38,15 +39,18 @@ def run(*, keep: bool) -> int:
     with tempfile.TemporaryDirectory(prefix="twinning-demo-") as folder, receiver() as inbox:
         console.print("[bold]ASEM Twinning[/]: partners for learning cities, and the reasons why\n")
         begun = time.monotonic()
+        # Asked to end, the demo takes its system and its folder along.
+        signal.signal(signal.SIGTERM, _end)
         with ExitStack() as stack:
             with console.status("starting database, broker, API, matcher, dispatcher and scheduler …"):
                 system = stack.enter_context(throwaway_system(Path(folder), LOCAL_RECEIVERS))
             _done(console, f"The system is up after {time.monotonic() - begun:.1f} s: {PARTS}")
             good = Show(console, Client(system.url, system.key), inbox, load()).play()
             if keep:
+                signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
                 console.print(f"\nStill running at [bold]{system.url}[/]; Ctrl-C stops it.")
                 console.print(f"The staff key is {system.key}")
-                signal.sigwait({signal.SIGINT, signal.SIGTERM})
+                signal.sigwait(STOP)
     return 0 if good else 1
 
 
@@ -252,6 +256,10 @@ class Show:
             Panel.fit(f"The map and every suggestion: [bold cyan]{path.as_uri()}[/]", border_style="green"),
             soft_wrap=True,
         )
+
+
+def _end(*_: object) -> None:
+    raise SystemExit(1)
 
 
 def _who(suggestion: dict[str, Any]) -> Text:

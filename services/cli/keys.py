@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from twinning.errors import NotFound
+from twinning.errors import NotFound, Unready
 from twinning.terms import Role
 
 if TYPE_CHECKING:
@@ -20,11 +20,13 @@ app = typer.Typer(no_args_is_help=True, help="Make, list and end API keys.")
 @contextmanager
 def _session() -> Iterator["Session"]:
     """Open the configured database for one transaction."""
-    from twinning.database import Database
+    from twinning.database import Database, has_tables
     from twinning.settings import Settings
 
     database = Database(Settings.load().database)
     try:
+        if not has_tables(database):
+            raise Unready("The database has no tables yet; run `twinning migrate` first.")
         with database.transaction() as session:
             yield session
     finally:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from rich.console import Console
+from sqlmodel import Session
 
 from services.cli.children import Child
 from services.cli.folder import locked_folder
@@ -18,7 +19,7 @@ from services.cli.servers import embedded_broker
 from services.cli.supervisor import Supervisor
 from twinning import keys, workers
 from twinning.database import Database, migrate
-from twinning.errors import Unready
+from twinning.errors import Unauthorised, Unready
 from twinning.settings import PREFIX, Settings
 from twinning.terms import Role
 
@@ -107,17 +108,31 @@ def _lives(database: Database, service: str) -> Callable[[], bool]:
 
 
 def _first_key(database: Database, folder: Path) -> str | None:
-    """Make a staff key the first time and keep it where only this user can read it; give it then."""
+    """Make a staff key the first time and keep it where only this user can read it; give it then.
+
+    A key that is kept and does not open this database, as after a change of `DATABASE_URL`, is replaced.
+    """
     path = folder / KEY_FILE
-    if path.exists():
-        return None
     with database.transaction() as session:
+        if path.exists() and _opens(session, path.read_text(encoding="ascii").strip()):
+            return None
         _, key = keys.create(session, keys.ApiKeyCreate(role=Role.STAFF, name="first staff key"))
-    # Written only once the key is good, and never readable by others, not even for a moment.
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    # Written only once the key is good, whole or not at all, and never readable by others.
+    fresh = path.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w", encoding="ascii") as file:
         file.write(f"{key}\n")
+    fresh.replace(path)
     return key
+
+
+def _opens(session: Session, key: str) -> bool:
+    """Say whether a key is good here."""
+    try:
+        return keys.identify(session, key).is_staff
+    except Unauthorised:
+        return False
 
 
 def _welcome(url: str, folder: Path, key: str | None) -> None:

@@ -50,7 +50,11 @@ def throwaway_system(folder: Path, settings: Mapping[str, str]) -> Iterator[Runn
         yield RunningSystem(f"http://{HOST}:{port}", key, process, log)
     finally:
         process.terminate()
-        process.wait(timeout=STOP_S)
+        try:
+            process.wait(timeout=STOP_S)
+        finally:
+            # The guardian sees to the children of one that had to be killed.
+            process.kill()
 
 
 def _wait(process: subprocess.Popen[bytes], log: Path) -> None:

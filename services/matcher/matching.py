@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Final
 
 import structlog
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlmodel import Session
 
 from services.matcher import previewing, rounds
@@ -24,9 +24,9 @@ from twinning.work import Claim
 log = structlog.get_logger(__name__)
 
 CHANGES: Final = (Work.MATCH_LISTING, Work.MATCH_CITY)
-QUICK: Final = (Work.PREVIEW, *CHANGES)
 SLOW: Final = (Work.ROUND_ASSEMBLY, Work.ROUND_BLOCK, Work.REFRESH, Work.TIDY)
-AT_ONCE: Final = 100
+# More at once would be cheaper and hold the one writer of SQLite for longer.
+AT_ONCE: Final = 25
 RETRY_S: Final = 1.0
 # Other workers keep suggestions, too; whoever is overtaken so often in a row lets them go first.
 MOST_LOOKS: Final = 20
@@ -54,6 +54,10 @@ class Matcher:
             Work.REFRESH: self._refresh,
             Work.TIDY: self._tidy,
         }
+
+    def renew(self, session: Session) -> None:
+        """Keep what is in hand for another lease; work may take longer than one."""
+        work.renew(session, self.name, self._settings.lease_s)
 
     def stop(self) -> None:
         """Take nothing more; what is under way is finished."""
@@ -84,9 +88,11 @@ class Matcher:
                 return []
         with self._database.transaction() as session:
             lease_s = self._settings.lease_s
-            return work.claim(session, self.name, AT_ONCE, lease_s, QUICK) or work.claim(
-                session, self.name, 1, lease_s, SLOW
-            )
+            # Somebody waits for a preview; changes are done together; of the slow ones, one at a time.
+            for kinds, most in (((Work.PREVIEW,), AT_ONCE), (CHANGES, AT_ONCE), (SLOW, 1)):
+                if claims := work.claim(session, self.name, most, lease_s, kinds):
+                    return claims
+            return []
 
     def do(self, claims: Sequence[Claim]) -> None:
         """Do some units: the changes in one go, each of the others by itself."""
@@ -105,7 +111,7 @@ class Matcher:
         """Do units; when that fails, set a lone one back with its error. Gives whether it went well."""
         try:
             do(claims)
-        except DBAPIError:
+        except (OperationalError, InterfaceError):
             # The database is away or has chosen us to lose a race: nobody's fault. Where even this fails,
             # the lease gives the work back.
             log.warning("the database refused", kind=claims[0].kind, units=len(claims), exc_info=True)
@@ -123,12 +129,14 @@ class Matcher:
 
     def _set_back(self, claim: Claim, error: Exception) -> None:
         """Give a unit back; a round whose unit cannot be done has failed."""
+        of_a_round = claim.kind in {Work.ROUND_ASSEMBLY, Work.ROUND_BLOCK}
         with self._database.transaction() as session:
+            row = (
+                stored_rounds.get(session, claim.subject.partition("/")[0], hold=True) if of_a_round else None
+            )
             work.set_back(session, claim, f"{type(error).__name__}: {error}")
-            if claim.tries >= work.MOST_TRIES and claim.kind in {Work.ROUND_ASSEMBLY, Work.ROUND_BLOCK}:
-                row = stored_rounds.get(session, claim.subject.partition("/")[0])
-                if row.state not in stored_rounds.ENDED:
-                    rounds.fail(session, row, "A part of this round failed each time it was tried.")
+            if row is not None and claim.tries >= work.MOST_TRIES and row.state not in stored_rounds.ENDED:
+                rounds.fail(session, row, "A part of this round failed each time it was tried.")
 
     def _change(self, claims: Sequence[Claim]) -> None:
         """Find and keep what changes of listings and cities mean."""
@@ -149,8 +157,9 @@ class Matcher:
                 found = find(session)
             try:
                 with self._database.transaction() as session:
-                    told = keep(session, found)
+                    # The units first: whoever changes a listing holds it while waiting for its unit.
                     work.finish(session, claims)
+                    told = keep(session, found)
             except Overtaken:
                 continue
             del self._keeper.counted[: len(found.counted)]
@@ -182,7 +191,7 @@ class Matcher:
         with self._database.snapshot() as session:
             blocks = rounds.cut(self._keeper, session, stored_rounds.get(session, claim.subject))
         with self._database.transaction() as session:
-            row = stored_rounds.get(session, claim.subject)
+            row = stored_rounds.get(session, claim.subject, hold=True)
             if work.finish(session, [claim]) and row.state == RoundState.QUEUED:
                 stored_rounds.cut(session, row, blocks)
 
@@ -193,7 +202,7 @@ class Matcher:
         packed = [block.found for block in blocks if block.found is not None]
         versions = [block.catalogue_version for block in blocks if block.catalogue_version is not None]
         with self._database.transaction() as session:
-            row = stored_rounds.get(session, claim.subject)
+            row = stored_rounds.get(session, claim.subject, hold=True)
             if work.finish(session, [claim]) and row.state == RoundState.RUNNING:
                 url = self._settings.public_url
                 rounds.assemble(self._keeper, session, row, packed, versions, url)
@@ -206,6 +215,8 @@ class Matcher:
             learners = stored_rounds.learners_of(session, round_id, int(number))
             found = rounds.match_block(self._keeper, session, wanted, learners)
         with self._database.transaction() as session:
+            # Who cancels holds the round and then wants its units; so do we, in the same order.
+            stored_rounds.get(session, round_id, hold=True)
             if work.finish(session, [claim]):
                 stored_rounds.end_block(session, round_id, int(number), found.pack(), self._keeper.version)
 

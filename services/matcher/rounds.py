@@ -8,7 +8,7 @@ stands, adds what does not, and withdraws nothing.
 import json
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlmodel import Session
@@ -18,13 +18,15 @@ from services.matcher.engine.store import NEED, PRACTICE
 from services.matcher.keeping import ENGINE_VERSION, Keeper, rows_of
 from services.matcher.proposing import proposals
 from services.matcher.suggesting import Writer, take_turn
-from twinning import listings, outbox, rounds, suggestions
+from twinning import catalogue, listings, outbox, rounds, suggestions, work
+from twinning.catalogue import Subject
 from twinning.cities import City
 from twinning.events import MatchingRoundCompleted, MatchingRoundFailed, RoundResult
+from twinning.listings import Listing
 from twinning.proposals import Direction, Proposal, Reason, SuggestedCity
 from twinning.rounds import MatchingRound, RoundRequest, RoundSummary
 from twinning.suggestions import Suggestion
-from twinning.terms import Band, RoundState, SuggestionKind
+from twinning.terms import Band, CityState, ListingState, RoundState, SuggestionKind, Work
 
 # So many needs make a block: a few seconds of work, well inside a lease.
 NEEDS_IN_A_BLOCK = 200
@@ -146,20 +148,24 @@ def assemble(
     session: Session,
     row: MatchingRound,
     packed: Sequence[bytes],
-    versions: Iterable[int],
+    versions: Sequence[int],
     url: str,
 ) -> None:
-    """Put the blocks together, keep what does not stand yet, and tell who asked."""
-    take_turn(session)
+    """Put the blocks together, link what stands, keep what does not yet, and tell who asked."""
     wanted = rounds.request_of(row)
     blocks = [BlockFound.unpack(each) for each in packed]
+    _match_again(session, min(versions, default=keeper.version))
+    take_turn(session)
     best = {proposal.pair_key: proposal for block in blocks for proposal in block.proposals}
     ordered = sorted(
-        best.values(), key=lambda proposal: (-proposal.score, [city.city_id for city in proposal.cities])
+        _still_there(session, best.values()),
+        key=lambda proposal: (-proposal.score, [city.city_id for city in proposal.cities]),
     )
     writer = Writer(session)
     live = _live(session, wanted.kind, ordered)
-    kept = [writer.put(proposal, live.get(proposal.pair_key), row.id) for proposal in ordered]
+    kept = [live.get(each.pair_key) or writer.put(each, None, row.id) for each in ordered]
+    # What stands may have another score than this round found, and every list is in the order of its scores.
+    kept.sort(key=lambda each: (-each.score, each.pair_key))
     rounds.propose(session, row.id, kept)
     scope = scope_of(keeper, session, wanted)
     row.catalogue_version = max(versions, default=keeper.version)
@@ -181,6 +187,31 @@ def fail(session: Session, row: MatchingRound, error: str) -> None:
     rounds.set_state(session, row, RoundState.FAILED)
     session.flush()
     outbox.record(session, MatchingRoundFailed(data=rounds.public(session, row), asked_by=row.asked_by))
+
+
+def _match_again(session: Session, version: int) -> None:
+    """Ask for the matching of all that has changed since the blocks were made, as if it had changed now.
+
+    It was matched when the round's suggestions were not there yet, so that none of them could fall.
+    """
+    for change in catalogue.changes_since(session, version):
+        kind = Work.MATCH_CITY if change.subject == Subject.CITY else Work.MATCH_LISTING
+        work.enqueue(session, kind, change.subject_id)
+
+
+def _still_there(session: Session, found: Collection[Proposal]) -> list[Proposal]:
+    """Leave out what rests on cities or listings that have gone since."""
+    cities = {city.city_id for proposal in found for city in proposal.cities}
+    texts = {id_ for proposal in found for why in proposal.reasons for id_ in (why.need_id, why.practice_id)}
+    there = {row.id for row in rows_of(session, City, cities) if row.state == CityState.REGISTERED}
+    there |= {row.id for row in rows_of(session, Listing, texts) if row.state == ListingState.PUBLISHED}
+    return [proposal for proposal in found if _rests_on(proposal) <= there]
+
+
+def _rests_on(proposal: Proposal) -> set[str]:
+    """Name all that a proposal rests on."""
+    ids = {city.city_id for city in proposal.cities}
+    return ids.union(*((why.need_id, why.practice_id) for why in proposal.reasons))
 
 
 def _live(session: Session, kind: SuggestionKind, wanted: Sequence[Proposal]) -> dict[str, Suggestion]:

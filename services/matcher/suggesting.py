@@ -201,8 +201,11 @@ def keep(session: Session, found: Found) -> Told:
     listings.mark_unmet(session, found.unmet, unmet=True)
     listings.mark_unmet(session, found.met, unmet=False)
     writer = Writer(session)
+    # All lists take up what is theirs before anything falls: what one drops another may take in.
     for (kind, city), made in found.lists.items():
-        writer.keep_list(kind, city, made)
+        writer.list_on(kind, city, made)
+    for (kind, city), made in found.lists.items():
+        writer.drop_from(kind, city, {proposal.pair_key for proposal in made})
     for suggestion_id, proposal in found.others.items():
         writer.keep_other(suggestion_id, proposal)
     return writer.told
@@ -229,18 +232,24 @@ class Writer:
             self.created.add(row.id)
             outbox.record(self._session, SuggestionCreated(data=suggestions.public(row)))
             return row
+        if standing.status not in suggestions.OPEN:
+            # What has been introduced, held or declined is history and is not written anew.
+            return standing
         if suggestions.revise(self._session, standing, proposal) and standing.id not in self.updated:
             self.updated.add(standing.id)
             outbox.record(self._session, SuggestionUpdated(data=suggestions.public(standing)))
         return standing
 
-    def keep_list(self, kind: SuggestionKind, city: str, made: Sequence[Proposal]) -> None:
-        """Bring a city's list of best partners to what was found; what falls off every list is withdrawn."""
+    def list_on(self, kind: SuggestionKind, city: str, made: Sequence[Proposal]) -> None:
+        """Put what was found on a city's list of best partners."""
         keys = {proposal.pair_key for proposal in made}
         standing = suggestions.live_pairs(self._session, kind, keys)
         for proposal in made:
             row = self.put(proposal, standing.get(proposal.pair_key))
             suggestions.set_listed(self._session, row, city, listed=True)
+
+    def drop_from(self, kind: SuggestionKind, city: str, keys: Collection[str]) -> None:
+        """Take what is not among these off a city's list; what falls off every list is withdrawn."""
         for row in suggestions.listed_by(self._session, kind, city):
             if row.pair_key not in keys:
                 suggestions.set_listed(self._session, row, city, listed=False)

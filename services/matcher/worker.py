@@ -64,7 +64,7 @@ def run(settings: Settings) -> int:
     name = f"{SERVICE}@{socket.gethostname()[:40]}:{os.getpid()}"
     matcher = Matcher(database, settings, name)
     watch = Watch(matcher, settings.scan_interval_s)
-    heart = Heart(database, name, SERVICE)
+    heart = Heart(database, name, SERVICE, matcher.renew)
     heart.start()
     app.task(matcher.take, name=TASKS[Bell.MATCH], ignore_result=True, acks_late=True)
     signals.worker_init.connect(lambda **_: watch.start(), weak=False)
