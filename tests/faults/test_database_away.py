@@ -19,6 +19,7 @@ from tests.faults.house import Part, eventually, house
 from tests.faults.test_nothing_is_lost import SEED
 from tests.faults.writing import Writing, settle_in
 from tests.servers import Server, libpq, postgres_server
+from twinning.database import migrate
 
 pytestmark = [
     pytest.mark.faults,
@@ -112,6 +113,7 @@ def test_nothing_acknowledged_is_missing_after_a_crash_of_the_database(
     """Who is told 503 or nothing asks again; what was told 201 is there, is matched and arrives."""
     rng = random.Random(SEED)
     with ExitStack() as stack:
+        migrate(own_postgres.url)
         one = stack.enter_context(house(short_folder, own_postgres.url))
         restart = Restart(own_postgres, short_folder, stack)
         strike = restart if fault == "restarted at once" else _kill_a_session
