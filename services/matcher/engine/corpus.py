@@ -189,33 +189,6 @@ class Corpus:
         mask = self.mask(self._city_of[practice_key], cross_region)
         return self.index.needs_near(practice_key, mask, self.edges.least(min_band))
 
-    def preview(
-        self,
-        counts: Mapping[str, int],
-        kind: str,
-        region: str,
-        limit: int = 20,
-        min_band: str | None = "weak",
-    ) -> list[Match]:
-        """What a text of a city in this region would match now; nothing is stored, its key is None."""
-        facts = CityFacts(("preview", region), "", region)
-        mask = self.index.mask(key for key, other in self._cities.items() if other.region != region)
-
-        def mask_for(city: Hashable) -> Mask:
-            # The text belongs to a city of its own, which the masks of the others do not know yet.
-            number = self.index.city_number(facts.key)
-            allowed = self.mask(city)
-            widened = np.zeros(max(number + 1, len(allowed)), np.bool_)
-            widened[: len(allowed)] = allowed
-            widened[number] = True
-            return widened
-
-        floor = self.edges.least(min_band)
-        found = self.index.rank_counts(
-            counts, mask, kind, city=facts.key, limit=limit, floor=floor, mask_for=mask_for
-        )
-        return [self._banded(match, cross_region=True) for match in found]
-
     def recut(self) -> Edges:
         """Find the edges of the bands for the present catalogue."""
         needs = draw(self.index.keys(NEED), SAMPLED_NEEDS)

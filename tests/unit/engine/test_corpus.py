@@ -219,20 +219,6 @@ def test_asking_for_a_band_is_the_same_as_choosing_by_it() -> None:
     assert {pair.cities for pair in weak if pair.band is Band.STRONG} == {pair.cities for pair in strong}
 
 
-def test_a_preview_keeps_to_the_other_region_and_stores_nothing() -> None:
-    """A text is matched as a need or a practice of its region, and the catalogue stays as it is."""
-    corpus = twins()
-    before = propose(corpus, "study_visit", corpus.cities)
-
-    as_need = corpus.preview(count_terms("a literacy festival"), "need", "asia")
-    as_practice = corpus.preview(count_terms("libraries for family literacy"), "practice", "europe")
-
-    assert {match.practice for match in as_need} == {"p1", "p3"}
-    assert [match.need for match in as_practice] == ["n1"]
-    assert corpus.preview(count_terms("a literacy festival"), "need", "europe") == []
-    assert propose(corpus, "study_visit", corpus.cities) == before
-
-
 def test_changes_are_seen_at_once() -> None:
     """Remembered lists give way to every change of a city or a listing."""
     corpus = twins()
