@@ -202,10 +202,12 @@ def keep(session: Session, found: Found) -> Told:
     listings.mark_unmet(session, found.met, unmet=False)
     writer = Writer(session)
     # All lists take up what is theirs before anything falls: what one drops another may take in.
+    before = {(kind, city): suggestions.listed_by(session, kind, city) for kind, city in found.lists}
     for (kind, city), made in found.lists.items():
-        writer.list_on(kind, city, made)
+        writer.list_on(kind, city, made, {row.id for row in before[kind, city]})
     for (kind, city), made in found.lists.items():
-        writer.drop_from(kind, city, {proposal.pair_key for proposal in made})
+        keys = {proposal.pair_key for proposal in made}
+        writer.drop_from(city, [row for row in before[kind, city] if row.pair_key not in keys])
     for suggestion_id, proposal in found.others.items():
         writer.keep_other(suggestion_id, proposal)
     return writer.told
@@ -240,20 +242,22 @@ class Writer:
             outbox.record(self._session, SuggestionUpdated(data=suggestions.public(standing)))
         return standing
 
-    def list_on(self, kind: SuggestionKind, city: str, made: Sequence[Proposal]) -> None:
-        """Put what was found on a city's list of best partners."""
+    def list_on(
+        self, kind: SuggestionKind, city: str, made: Sequence[Proposal], listed: Collection[str]
+    ) -> None:
+        """Put what was found on a city's list of best partners, which holds these suggestions already."""
         keys = {proposal.pair_key for proposal in made}
         standing = suggestions.live_pairs(self._session, kind, keys)
         for proposal in made:
             row = self.put(proposal, standing.get(proposal.pair_key))
-            suggestions.set_listed(self._session, row, city, listed=True)
+            if row.id not in listed:
+                suggestions.set_listed(self._session, row, city, listed=True)
 
-    def drop_from(self, kind: SuggestionKind, city: str, keys: Collection[str]) -> None:
-        """Take what is not among these off a city's list; what falls off every list is withdrawn."""
-        for row in suggestions.listed_by(self._session, kind, city):
-            if row.pair_key not in keys:
-                suggestions.set_listed(self._session, row, city, listed=False)
-                self._drop_if_unlisted(row)
+    def drop_from(self, city: str, rows: Sequence[Suggestion]) -> None:
+        """Take these off a city's list; what falls off every list is withdrawn."""
+        for row in rows:
+            suggestions.set_listed(self._session, row, city, listed=False)
+            self._drop_if_unlisted(row)
 
     def keep_other(self, suggestion_id: str, proposal: Proposal | None) -> None:
         """Bring an open suggestion beside the lists to what it is now; without ground it falls."""

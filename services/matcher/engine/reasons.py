@@ -7,6 +7,7 @@ the very products that made it, not by a story told afterwards.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import fsum
 
 from services.matcher.engine.corpus import Corpus
@@ -57,7 +58,7 @@ def explain(
     total = fsum(value for _, value, _ in parts)
     score = public_score(total)
     points = score / total if total else 0.0
-    words = _words(practice_doc) | _words(need_doc)
+    words = {**_words(practice_doc), **_words(need_doc)}
     terms = tuple(
         Term(words.get(stem, stem), value * points, related) for stem, value, related in parts[:limit]
     )
@@ -73,7 +74,8 @@ def explain(
     )
 
 
-def _words(document: Document) -> dict[str, str]:
+@lru_cache(maxsize=1024)
+def _words(document: Document) -> Mapping[str, str]:
     """The whole words of a document by term: the text's own form first, small letters before capitals."""
     words: dict[str, str] = {}
     for part in (document.body, document.title, "\n".join(document.labels).lower()):
