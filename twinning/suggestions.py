@@ -197,9 +197,9 @@ def resting_on(session: Session, listing_ids: Collection[str]) -> Sequence[Sugge
     return session.exec(query.order_by(col(Suggestion.id))).all()
 
 
-def with_city(session: Session, city_id: str) -> Sequence[Suggestion]:
-    """Give the open suggestions that name a city."""
-    named = select(SuggestionCity.suggestion_id).where(SuggestionCity.city_id == city_id)
+def with_cities(session: Session, city_ids: Collection[str]) -> Sequence[Suggestion]:
+    """Give the open suggestions that name any of these cities, each once."""
+    named = select(SuggestionCity.suggestion_id).where(col(SuggestionCity.city_id).in_(city_ids))
     query = select(Suggestion).where(col(Suggestion.id).in_(named), col(Suggestion.status).in_(OPEN))
     return session.exec(query.order_by(col(Suggestion.id))).all()
 

@@ -91,7 +91,7 @@ def look_again(
     kept_at = _kept_at(session)
     keeper.cut(session)
     known = {city for city in cities if keeper.corpus.knows(city)}
-    resting = [row for city in sorted(cities) for row in suggestions.with_city(session, city)]
+    resting = suggestions.with_cities(session, cities)
     return _find(keeper, session, kept_at, dict.fromkeys(FINDERS, known), resting, per_city, min_band)
 
 
@@ -152,8 +152,7 @@ def _kept_at(session: Session) -> int:
 def _resting_on(session: Session, changed: Changed) -> list[Suggestion]:
     """Give the open suggestions that rest on what has changed."""
     rows = {row.id: row for row in suggestions.resting_on(session, changed.listings)}
-    for city in changed.cities:
-        rows |= {row.id: row for row in suggestions.with_city(session, city)}
+    rows |= {row.id: row for row in suggestions.with_cities(session, changed.cities)}
     return list(rows.values())
 
 
