@@ -23,6 +23,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for proce
 
 PATIENCE_S = 60.0
 STOP_S = 5.0
+WELCOMED = "Ctrl-C stops everything."
 
 
 class System:
@@ -54,8 +55,8 @@ class System:
             time.sleep(0.02)
 
     def ready(self) -> "System":
-        """Wait until it says that it is ready."""
-        self.until(lambda: "is ready at" in self.words() or self.process.poll() is not None, "ready")
+        """Wait until it has said that it is ready, to the last line of its welcome."""
+        self.until(lambda: WELCOMED in self.words() or self.process.poll() is not None, "ready")
         assert self.process.poll() is None, self.words()
         return self
 
