@@ -63,6 +63,11 @@ class Matcher:
         """Take nothing more; what is under way is finished."""
         self._stopping.set()
 
+    def read(self) -> None:
+        """Bring the catalogue in memory up to date, so that the first unit need not wait for it."""
+        with self._busy, self._database.snapshot() as session:
+            self._keeper.catch_up(session)
+
     def take(self) -> int:
         """Do all that is due; gives the number of units. Called by the bell and by the scan alike."""
         done = 0
