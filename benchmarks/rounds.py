@@ -106,7 +106,7 @@ def by_workers(url: str, workers: int) -> float:
 
 
 def _work(url: str, place: int, begin: Barrier) -> None:
-    """A worker that says nothing: reads the catalogue, waits for the others, and works until nothing is due for anybody."""
+    """A quiet worker: reads the catalogue, waits for the others, works until nothing is due for anybody."""
     structlog.configure(wrapper_class=QUIET)
     database = Database(url)
     matcher = Matcher(database, Settings(database_url=url), f"worker-{place}")
