@@ -13,19 +13,18 @@ from dataclasses import dataclass
 
 from sqlmodel import Session
 
+from services.matcher.announcing import Writer, take_turn
 from services.matcher.engine.pairing import propose
 from services.matcher.engine.store import NEED, PRACTICE
 from services.matcher.keeping import ENGINE_VERSION, Keeper, rows_of
 from services.matcher.proposing import proposals
-from services.matcher.suggesting import Writer, take_turn
-from twinning import catalogue, listings, outbox, rounds, suggestions, work
+from twinning import catalogue, listings, outbox, rounds, standing, suggestions, work
 from twinning.catalogue import Subject
 from twinning.cities import City
 from twinning.events import MatchingRoundCompleted, MatchingRoundFailed, RoundResult
 from twinning.listings import Listing
 from twinning.proposals import Direction, Proposal, Reason, SuggestedCity
 from twinning.rounds import MatchingRound, RoundRequest, RoundSummary
-from twinning.suggestions import Suggestion
 from twinning.terms import Band, CityState, ListingState, RoundState, SuggestionKind, Work
 
 # So many needs make a block: a few seconds of work, well inside a lease.
@@ -162,7 +161,7 @@ def assemble(
         key=lambda proposal: (-proposal.score, [city.city_id for city in proposal.cities]),
     )
     writer = Writer(session)
-    live = _live(session, wanted.kind, ordered)
+    live = standing.live_pairs(session, wanted.kind, [proposal.pair_key for proposal in ordered])
     kept = [live.get(each.pair_key) or writer.put(each, None, row.id) for each in ordered]
     # What stands may have another score than this round found, and every list is in the order of its scores.
     kept.sort(key=lambda each: (-each.score, each.pair_key))
@@ -212,14 +211,6 @@ def _rests_on(proposal: Proposal) -> set[str]:
     """Name all that a proposal rests on."""
     ids = {city.city_id for city in proposal.cities}
     return ids.union(*((why.need_id, why.practice_id) for why in proposal.reasons))
-
-
-def _live(session: Session, kind: SuggestionKind, wanted: Sequence[Proposal]) -> dict[str, Suggestion]:
-    keys = [proposal.pair_key for proposal in wanted]
-    found: dict[str, Suggestion] = {}
-    for start in range(0, len(keys), 500):
-        found |= suggestions.live_pairs(session, kind, keys[start : start + 500])
-    return found
 
 
 def _summary(

@@ -8,7 +8,7 @@ from services.matcher.matching import Matcher
 from services.matcher.rounds import gini
 from tests.catalogues import Catalogue
 from tests.integration.test_suggesting import TEXTS
-from twinning import outbox, rounds, suggestions
+from twinning import outbox, rounds, standing
 from twinning.database import Database
 from twinning.events import EventType
 from twinning.keys import Caller
@@ -54,10 +54,10 @@ def test_a_round_proposes_what_stands_best_first(database: Database, cities: lis
 
     shown, found = read(database, round_id)
     with database.snapshot() as session:
-        standing = {row.pair_key for row in suggestions.standing(session) if row.kind == "study_visit"}
+        stands = {row.pair_key for row in standing.all_listed(session) if row.kind == "study_visit"}
     assert cities
     assert shown.state is RoundState.COMPLETED
-    assert {key for key, _ in found} == standing
+    assert {key for key, _ in found} == stands
     assert [score for _, score in found] == sorted((score for _, score in found), reverse=True)
     assert shown.progress.done == shown.progress.total > 0
 
@@ -67,13 +67,13 @@ def test_a_round_adds_and_withdraws_nothing(database: Database, cities: list[str
     matcher = Matcher(database, Settings(), "m1")
     matcher.take()
     with database.snapshot() as session:
-        before = {row.id for row in suggestions.standing(session)}
+        before = {row.id for row in standing.all_listed(session)}
 
     round_id = ask(database, RoundRequest(kind=SuggestionKind.STUDY_VISIT, min_band=Band.WEAK, per_city=50))
     matcher.take()
 
     with database.snapshot() as session:
-        after = {row.id for row in suggestions.standing(session)}
+        after = {row.id for row in standing.all_listed(session)}
         told = [event.type for event in outbox.feed(session, STAFF, 0, [], 200)]
     assert cities
     assert before == after

@@ -15,7 +15,7 @@ from services.matcher.matching import ALL, Matcher
 from services.matcher.proposing import pair_key
 from tests.catalogues import Catalogue
 from twinning import catalogue as change_log
-from twinning import listings, outbox, suggestions, work
+from twinning import listings, outbox, standing, work
 from twinning.database import Database
 from twinning.forms import PracticeCreate
 from twinning.keys import Caller
@@ -60,7 +60,7 @@ def test_a_practice_that_answers_a_need_is_suggested_once_with_its_reasons(datab
     matcher.take()
 
     with database.snapshot() as session:
-        [row] = suggestions.standing(session)
+        [row] = standing.all_listed(session)
         events = [event.type for event in outbox.feed(session, STAFF, 0, [], 10)]
     [reason] = row.reasons
     assert [city["role"] for city in row.cities] == ["host", "visitor"]
@@ -81,7 +81,7 @@ def test_two_cities_of_one_region_are_never_suggested(database: Database) -> Non
     Matcher(database, Settings(), "m1").take()
 
     with database.snapshot() as session:
-        assert suggestions.standing(session) == []
+        assert standing.all_listed(session) == []
         assert session.get_one(Listing, need).unmet is True
 
 
@@ -98,7 +98,7 @@ def test_a_withdrawn_practice_takes_its_suggestions_with_it(database: Database) 
     matcher.take()
 
     with database.snapshot() as session:
-        assert suggestions.standing(session) == []
+        assert standing.all_listed(session) == []
         assert session.get_one(Listing, need).unmet is True
         events = [event.type for event in outbox.feed(session, STAFF, 0, [], 10)]
     assert events == ["suggestion.created", "suggestion.withdrawn"]
@@ -117,7 +117,7 @@ def test_partners_by_either_word_are_left_out(database: Database) -> None:
     matcher.take()
 
     with database.snapshot() as session:
-        assert suggestions.standing(session) == []
+        assert standing.all_listed(session) == []
 
 
 def test_a_worker_that_starts_reads_counts_and_not_texts(database: Database) -> None:
@@ -215,11 +215,11 @@ def test_standing_suggestions_equal_a_round_from_nothing(
     fresh = Keeper()
     with database.snapshot() as session:
         fresh.cut(session)
-        standing = {(row.kind, row.pair_key): row for row in suggestions.standing(session)}
+        stands = {(row.kind, row.pair_key): row for row in standing.all_listed(session)}
     expected = {(pair.kind, pair_key(pair)): pair for pair in _round_from_nothing(fresh)}
-    assert standing.keys() == expected.keys()
+    assert stands.keys() == expected.keys()
     for key, pair in expected.items():
-        row = standing[key]
+        row = stands[key]
         assert row.score == pytest.approx(pair.score, abs=1e-9)
         assert row.band == pair.band
         assert [(why["need_id"], why["practice_id"]) for why in row.reasons] == [
