@@ -2,41 +2,40 @@
 """From a text to the terms it is matched by, and back to the words its author wrote.
 
 Words are cut after the text was made normal (see `normal`), stop words go, the rest becomes English Snowball
-stems.
-Scripts that put no spaces between words, or hang particles on them (Han, Kana, Hangul, Thai, Lao, Khmer,
-Burmese), are taken as bigrams of characters instead, combining marks staying with their letter.
+stems. Scripts that put no spaces between words, or hang particles on them (Han, Kana, Hangul, Thai, Lao,
+Khmer, Burmese), are taken as groups of two or three letters instead, marks staying with their letter. In
+languages other than English pieces of words or pairs of syllables are counted beside the words.
 """
 
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
-from itertools import pairwise
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from itertools import chain, pairwise
 
 import Stemmer
 
-ANALYSIS = "folded.snowball-en.stop-153.bigrams.2"
+from services.matcher.engine.stop_words import WORDS
+
+ANALYSIS = "folded.snowball-en.stops.pieces-4.2"
 """Names the way texts are cut; counts kept under another name are to be counted anew."""
 
 LONGEST_TERM = 64
 """Characters of a word that count; longer ones are blobs of data, and no stem is."""
 
-_STOP_LIST = """
-    a about above after again against ain all am an and any are aren as at be because been before being
-    below between both but by can couldn d did didn do does doesn doing don down during each few for from
-    further had hadn has hasn have haven having he her here hers herself him himself his how i if in into is
-    isn it its itself just ll m ma me mightn more most mustn my myself needn no nor not now o of off on once
-    only or other our ours ourselves out over own re s same shan she should shouldn so some such t than that
-    the their theirs them themselves then there these they this those through to too under until up ve very
-    was wasn we were weren what when where which while who whom why will with won wouldn y you your yours
-    yourself yourselves
-"""
+STOP_WORDS = frozenset(WORDS["en"].split())
+"""English words too common to tell one text from another."""
 
-STOP_WORDS = frozenset(_STOP_LIST.split())
-"""Words too common to tell one text from another."""
+PIECE = 4
+"""Characters of a piece of a word. Shorter ones make all texts of a language alike."""
 
-# Blocks of the scripts that are cut into bigrams; digits and punctuation inside them are left out below.
+# Pieces help where words are compounds or have endings; these languages are cut otherwise.
+_WHOLE_WORDS = frozenset({"en", "ja", "km", "ko", "lo", "my", "th", "vi", "zh"})
+_SYLLABLES = frozenset({"vi"})
+
+# Blocks of the scripts that are cut into groups of letters; what is no letter in them is left out below.
 _UNSPACED_BLOCKS = (
     (0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1100, 0x11FF), (0x1780, 0x17FF), (0x19E0, 0x19FF),
     (0x3005, 0x3007), (0x3040, 0x30FF), (0x31F0, 0x31FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF),
@@ -59,11 +58,19 @@ def _spaced_marks() -> str:
 
 _UNSPACED = _character_class(_UNSPACED_BLOCKS)
 _HAS_UNSPACED = re.compile(f"[{_UNSPACED}]")
+# So few letters make up Thai and Lao that two of them say nothing.
+_THREE_BY_THREE = re.compile(r"[\u0e00-\u0eff]")
 _WORD = re.compile(rf"[\w{_spaced_marks()}]{{2,}}")
 _RUN = re.compile(rf"[{_UNSPACED}]+|(?:(?![{_UNSPACED}])[\w{_spaced_marks()}])+")
 _CLOSING = "\"')\\]\u2019\u201d\u300d\u300f\uff09"
 _SENTENCE_END = re.compile(
-    rf"[.!?\u2026]+[{_CLOSING}]*\s+(?=[^\sa-z])|[\u3002\uff01\uff1f][{_CLOSING}]*\s*|\s*\n\s*"
+    rf"[.!?\u2026\u17d4\u104b\u0964]+[{_CLOSING}]*\s+(?=[^\sa-z])|[\u3002\uff01\uff1f][{_CLOSING}]*\s*|\s*\n\s*"
+)
+# A full stop after one of these, or after a single letter or number, ends no sentence.
+_ABBREVIATED = re.compile(
+    r"(?:^|[\s(])(?:\w|\w\.\w|approx|art|bzw|ca|cf|chap|dept|dr|ed|etc|ex|fig|incl|max|min|mr|mrs|ms|no|nos|nr"
+    r"|p\.\s?ex|pp|prof|resp|sec|st|tel|u\.\s?a|usw|vol|vs|z\.\s?B)\.\s+$",
+    re.IGNORECASE,
 )
 _stem = Stemmer.Stemmer("english").stemWord
 
@@ -118,59 +125,148 @@ def _clusters(run: str) -> Iterator[str]:
         yield cluster
 
 
-def _bigrams(run: str) -> Iterator[str]:
-    """Each two letters that stand side by side; a letter that stands alone, by itself."""
+def _stretches(run: str) -> Iterator[list[str]]:
+    """The letters of a run that stand side by side."""
     stretch: list[str] = []
     for cluster in [*_clusters(run), ""]:
         if cluster:
             stretch.append(cluster)
-            continue
-        if len(stretch) == 1:
-            yield stretch[0]
-        yield from map("".join, pairwise(stretch))
-        stretch = []
+        elif stretch:
+            yield stretch
+            stretch = []
 
 
-def _terms(plain: str) -> Iterator[str]:
-    """The terms of a text that is already normal, in order, with repeats."""
-    if not _HAS_UNSPACED.search(plain):
-        yield from (term for term in map(_term, _WORD.findall(plain)) if term)
-        return
-    for run in _RUN.findall(plain):
-        if _HAS_UNSPACED.match(run):
-            yield from _bigrams(run)
-        elif len(run) > 1 and (term := _term(run)):
-            yield term
+def _unspaced_terms(run: str) -> Iterator[tuple[str, ...]]:
+    """The letters of a run two by two, Thai and Lao three by three; fewer than that together."""
+    for stretch in _stretches(run):
+        size = 3 if _THREE_BY_THREE.match(stretch[0]) else 2
+        for start in range(max(1, len(stretch) - size + 1)):
+            yield tuple(stretch[start : start + size])
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """How the words of one language become terms."""
+
+    stops: frozenset[str]
+    pieces: bool = False
+    pairs: bool = False
+
+    def terms(self, word: str) -> list[str]:
+        """The terms of one normal word: its stem, and its pieces where the language is cut so."""
+        if word in self.stops:
+            return []
+        return [_stem(word[:LONGEST_TERM]), *(_pieces(word) if self.pieces else ())]
+
+
+@cache
+def _cut_of(language: str) -> _Cut:
+    """How a language is cut; one that nothing is known of is cut into words and pieces of words."""
+    stops = STOP_WORDS.union(*(normal(word).split() for word in WORDS.get(language, "").split()))
+    return _Cut(stops, pieces=language not in _WHOLE_WORDS, pairs=language in _SYLLABLES)
+
+
+def _pieces(word: str) -> Iterator[str]:
+    """Each four characters of a word, its ends counted as one each; marked, so that no word is one."""
+    bounded = f"_{word[:LONGEST_TERM]}_"
+    for start in range(max(1, len(bounded) - PIECE + 1)):
+        yield f"#{bounded[start : start + PIECE]}"
+
+
+def _pairs(plain: str, cut: _Cut) -> Iterator[tuple[re.Match[str], re.Match[str]]]:
+    """Each two words of a text with nothing but a blank between them, stop words left out."""
+    for one, other in pairwise(_WORD.finditer(plain)):
+        if plain[one.end() : other.start()].isspace() and not {normal(one[0]), normal(other[0])} & cut.stops:
+            yield one, other
 
 
 def count_terms(text: str, language: str = "en") -> dict[str, int]:
-    """How often each term occurs in a text; empty for a text without any."""
-    del language
+    """How often each term occurs in a text in a language (ISO 639-1); empty for a text without any.
+
+    An English text is counted by its words' stems. In other languages stop words of both go and pieces of
+    four characters are counted beside the words, for compounds and endings; in Vietnamese, whose words are
+    mostly two syllables with a blank between, pairs of neighbours.
+    """
     plain = normal(text)
-    if _HAS_UNSPACED.search(plain):
-        return dict(Counter(_terms(plain)))
-    counts: dict[str, int] = {}
-    for word, times in Counter(_WORD.findall(plain)).items():
-        if term := _term(word):
-            counts[term] = counts.get(term, 0) + times
-    return counts
+    if language == "en" and not _HAS_UNSPACED.search(plain):
+        counts: dict[str, int] = {}
+        for word, times in Counter(_WORD.findall(plain)).items():
+            if term := _term(word):
+                counts[term] = counts.get(term, 0) + times
+        return counts
+    return dict(Counter(_terms(plain, _cut_of(language))))
 
 
-def surfaces(text: str) -> dict[str, str]:
-    """For each term of a text a word as its author wrote it: the first, or the first without capitals."""
-    found: dict[str, str] = {}
+def _terms(plain: str, cut: _Cut) -> Iterator[str]:
+    """The terms of a text that is already normal, with repeats."""
+    for run in _RUN.findall(plain):
+        if _HAS_UNSPACED.match(run):
+            yield from map("".join, _unspaced_terms(run))
+        elif len(run) > 1:
+            yield from cut.terms(run)
+    if cut.pairs:
+        yield from (f"{one[0]} {other[0]}" for one, other in _pairs(plain, cut))
+
+
+def words(text: str, language: str = "en") -> Iterator[tuple[str, list[str]]]:
+    """The words of a text as its author wrote them, each with its terms; a run of an unspaced script is one."""
+    cut = _cut_of(language)
     for run in _RUN.findall(text):
-        for term in _terms(normal(run)):
-            word = term if _HAS_UNSPACED.match(run) else run
-            if term not in found or (word.islower() and not found[term].islower()):
-                found[term] = word
-    return found | {term: term for term in count_terms(text) if term not in found}
+        if found := list(_terms(normal(run), cut)):
+            yield run, found
+
+
+def surfaces(text: str, language: str = "en", among: Collection[str] = ()) -> dict[str, str]:
+    """For each term of a text the word, as its author wrote it, that stands for it.
+
+    It is the first form in the text, or the first without capitals. A piece stands for the word that holds
+    most of the terms `among`, which are those of a match; letters of an unspaced script that follow each
+    other among them stand together.
+    """
+    best: dict[str, tuple[int, bool]] = {}
+    found: dict[str, str] = {}
+    for term, word, held in chain(_holders(text, language, among), _paired(text, language)):
+        worth = held, word.islower()
+        if term not in best or worth > best[term]:
+            best[term], found[term] = worth, word
+    return found | {term: term.strip("#_") for term in count_terms(text, language) if term not in found}
+
+
+def _holders(text: str, language: str, among: Collection[str]) -> Iterator[tuple[str, str, int]]:
+    """Each term with a word that holds it, and how many of the terms `among` that word holds."""
+    for run, terms in words(text, language):
+        if not _HAS_UNSPACED.match(run):
+            held = sum(term in among for term in terms)
+            yield from ((term, run, held) for term in terms)
+            continue
+        chained: list[tuple[str, ...]] = []
+        for letters in [*_unspaced_terms(normal(run)), ()]:
+            if chained and ("".join(letters) not in among or chained[-1][1:] != letters[:-1]):
+                word = "".join(letters[0] for letters in chained) + "".join(chained[-1][1:])
+                yield from (("".join(each), word, len(chained)) for each in chained)
+                chained = []
+            if "".join(letters) in among:
+                chained.append(letters)
+            elif letters:
+                yield "".join(letters), "".join(letters), 0
+
+
+def _paired(text: str, language: str) -> Iterator[tuple[str, str, int]]:
+    """Each pair of neighbours with the two words as they are written."""
+    cut = _cut_of(language)
+    if not cut.pairs:
+        return
+    composed = unicodedata.normalize("NFC", text)
+    for one, other in _pairs(composed, cut):
+        yield f"{normal(one[0])} {normal(other[0])}", f"{one[0]} {other[0]}", 0
 
 
 def sentences(text: str) -> list[str]:
     """The sentences of a text, each a verbatim slice of it without the white space around it."""
     found, start = [], 0
     for end in _SENTENCE_END.finditer(text):
+        if _ABBREVIATED.search(text, max(0, end.start() - 16), end.end()) and "\n" not in end[0]:
+            continue
         found.append(text[start : end.end()].strip())
         start = end.end()
     found.append(text[start:].strip())
