@@ -50,6 +50,8 @@ class Reason(Shape):
     themes: list[str]
     need_quote: str
     practice_quote: str
+    # The need's own heaviest words that the practice does not have; reasons kept before there were any have none.
+    missing: list[str] = []
 
 
 def key_of(kind: SuggestionKind, city_ids: Sequence[str]) -> str:
