@@ -214,6 +214,7 @@ PREVIEW_ANSWER: Example = {
         }
     ],
     "catalogue_version": 1234,
+    "suggested_themes": [{"theme": "cl7", "label": "Literacy", "score": 0.4}],
 }
 PREVIEW_WAITING: Example = {
     "id": SUGGESTION,
