@@ -18,7 +18,7 @@ from services.matcher.engine.corpus import Corpus
 from services.matcher.engine.index import Match
 from services.matcher.engine.lists import HIGHEST_COUNT
 from services.matcher.engine.pairing import public_score
-from services.matcher.engine.text import count_terms, normal, sentences, surfaces, words
+from services.matcher.engine.text import count_terms, is_unspaced, normal, sentences, surfaces, words
 from twinning.terms import Band
 
 MOST_MISSING = 5
@@ -82,13 +82,16 @@ def explain(
     total = fsum(value for _, value, _ in parts)
     score = public_score(total)
     points = score / total if total else 0.0
-    terms = _credited(parts, need_doc, practice_doc, points)
+    # A few letters of a word that the need does not have are no word that could be shown.
+    shown = [part for part in parts if not (part[2] and is_unspaced(part[0]))]
+    terms = _credited(shown, need_doc, practice_doc, points)
+    told = [term.contribution for term in terms[:limit]]
     worth = {stem: value for stem, value, _ in parts}
     return Reason(
         score=score,
         band=match.band,
         terms=tuple(terms[:limit]),
-        other=score - fsum(term.contribution for term in terms[:limit]) if len(terms) > limit else 0.0,
+        other=score - fsum(told) if len(terms) > limit or len(shown) < len(parts) else 0.0,
         themes=tuple(sorted(set(need_doc.themes) & set(practice_doc.themes))),
         need_quote=_quote(need_doc, worth),
         practice_quote=_quote(practice_doc, worth),
@@ -101,7 +104,10 @@ def _credited(
 ) -> list[Term]:
     """The products summed by the word that is shown for them, the heaviest first."""
     parts = list(parts)
-    among = frozenset(term for term, _, _ in parts if not (term.isascii() and term.isalnum()))
+    # Words of English need no telling which of them matched; so their texts are looked at once.
+    among = frozenset(
+        term for term, _, related in parts if not related and not (term.isascii() and term.isalnum())
+    )
     shown = {**_words(practice_doc, among), **_words(need_doc, among)}
     sums: dict[str, tuple[str, list[float], bool]] = {}
     for term, value, related in parts:

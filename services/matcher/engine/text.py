@@ -99,7 +99,9 @@ def normal(text: str) -> str:
         return text.lower()
     apart = unicodedata.normalize("NFD", unicodedata.normalize("NFKC", text).casefold())
     bare = unicodedata.normalize("NFKC", _ACCENTS.sub("", apart))
-    return _COMPOSED_LOOKING.sub(lambda letter: _PLAIN_LETTERS[letter[0]], bare)
+    # NFKC takes one vowel of Thai and of Lao apart, which is neither how they are written nor how they are cut.
+    whole = bare.replace("\u0e4d\u0e32", "\u0e33").replace("\u0ecd\u0eb2", "\u0eb3")
+    return _COMPOSED_LOOKING.sub(lambda letter: _PLAIN_LETTERS[letter[0]], whole)
 
 
 @lru_cache(maxsize=1 << 16)
@@ -205,7 +207,7 @@ def _terms(plain: str, cut: _Cut) -> Iterator[str]:
         elif len(run) > 1:
             yield from cut.terms(run)
     if cut.pairs:
-        yield from (f"{one[0]} {other[0]}" for one, other in _pairs(plain, cut))
+        yield from (_pair(one, other) for one, other in _pairs(plain, cut))
 
 
 def words(text: str, language: str = "en") -> Iterator[tuple[str, list[str]]]:
@@ -220,12 +222,12 @@ def surfaces(text: str, language: str = "en", among: Collection[str] = ()) -> di
     """For each term of a text the word, as its author wrote it, that stands for it.
 
     It is the first form in the text, or the first without capitals. A piece stands for the word that holds
-    most of the terms `among`, which are those of a match; letters of an unspaced script that follow each
-    other among them stand together.
+    most of the terms `among`, which are those of a match; letters of an unspaced script, or Vietnamese
+    syllables, that follow each other among them stand together, in Unicode NFKC.
     """
     best: dict[str, tuple[int, bool]] = {}
     found: dict[str, str] = {}
-    for term, word, held in chain(_holders(text, language, among), _paired(text, language)):
+    for term, word, held in chain(_holders(text, language, among), _paired(text, language, among)):
         worth = held, word.islower()
         if term not in best or worth > best[term]:
             best[term], found[term] = worth, word
@@ -251,14 +253,41 @@ def _holders(text: str, language: str, among: Collection[str]) -> Iterator[tuple
                 yield "".join(letters), "".join(letters), 0
 
 
-def _paired(text: str, language: str) -> Iterator[tuple[str, str, int]]:
-    """Each pair of neighbours with the two words as they are written."""
+def _paired(text: str, language: str, among: Collection[str]) -> Iterator[tuple[str, str, int]]:
+    """Pairs of neighbours as they are written; those that follow each other among some terms, together."""
     cut = _cut_of(language)
     if not cut.pairs:
         return
-    composed = unicodedata.normalize("NFC", text)
-    for one, other in _pairs(composed, cut):
-        yield f"{normal(one[0])} {normal(other[0])}", f"{one[0]} {other[0]}", 0
+    chained: list[re.Match[str]] = []
+    for one, other in _pairs(unicodedata.normalize("NFC", text), cut):
+        if _pair(one, other) not in among:
+            yield _pair(one, other), f"{one[0]} {other[0]}", 0
+            continue
+        if chained and chained[-1].start() == one.start():
+            chained.append(other)
+            continue
+        yield from _chained(chained)
+        chained = [one, other]
+    yield from _chained(chained)
+
+
+def _chained(words_in_a_row: list[re.Match[str]]) -> Iterator[tuple[str, str, int]]:
+    """The terms of words that follow each other, all with the whole of them."""
+    whole = " ".join(word[0] for word in words_in_a_row)
+    for word in words_in_a_row:
+        yield _stem(normal(word[0])), whole, len(words_in_a_row)
+    for one, other in pairwise(words_in_a_row):
+        yield _pair(one, other), whole, len(words_in_a_row)
+
+
+def _pair(one: re.Match[str], other: re.Match[str]) -> str:
+    """The term of two neighbours: no word has a blank in it."""
+    return f"{normal(one[0])} {normal(other[0])}"
+
+
+def is_unspaced(term: str) -> bool:
+    """Whether a term is some letters of a script that puts no spaces between words."""
+    return bool(_HAS_UNSPACED.match(term))
 
 
 def sentences(text: str) -> list[str]:

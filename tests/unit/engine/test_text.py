@@ -38,7 +38,7 @@ NORMAL = [
     pytest.param("Łódź Ærø cœur İstanbul ılık Þór", "lodz aero coeur istanbul ilik thor", id="plain"),  # noqa: RUF001
     pytest.param("ΆΝΘΡΩΠΟΣ άνθρωπος", "ανθρωποσ ανθρωποσ", id="Greek and its last sigma"),
     pytest.param("Ёлка, Їжак", "елка, іжак", id="Cyrillic"),
-    pytest.param("เรียนรู้ ການຮຽນຮູ້ ការសិក្សា သင်ယူမှု हिन्दी", None, id="marks that are letters"),
+    pytest.param("เรียนรู้ น้ำ ຮຽນຮູ້ ນ້ຳ ការសិក្សា သင်ယူမှု हिन्दी", None, id="marks that are letters"),
     pytest.param("ガ が 학습", None, id="Japanese and Korean"),
     pytest.param("ｶﾞ ﬁ Ⅳ", "ガ fi iv", id="compatibility forms"),
 ]
