@@ -126,7 +126,7 @@ def print_mixed(pairs: list[Pair], english: list[str]) -> None:
     needs, practices = [f"n{place}" for place in range(len(english) - middle)], list(map(str, range(middle)))
     before = MatchIndex(stored).first_scores(needs, practices)
     possible, strong = np.quantile(before, [0.97, 0.99])
-    print(f"\n{'T1 among English texts':<24}{'wrong pairs in bands':>36}{'right pairs':>24}{'English moves':>16}")
+    print(f"\n{'T1 among English texts':<24}{'wrong pairs':>36}{'right pairs':>24}{'English moves':>16}")
     print(f"{'':<24}{'possible':>24}{'strong':>12}{'possible':>12}{'strong':>12}{'at most':>16}")
     for language in dict.fromkeys(pair.language for pair in pairs):
         own = [pair for pair in pairs if pair.language == language]
@@ -140,7 +140,9 @@ def print_mixed(pairs: list[Pair], english: list[str]) -> None:
         right, wrong = np.diag(scores), scores[~np.eye(len(own), dtype=bool)]
         moved = np.abs(index.first_scores(needs, practices) - before).max() / before.max()
         shares = [(side >= edge).mean() for side in (wrong, right) for edge in (possible, strong)]
-        print(f"{language:<24}{shares[0]:>24.2f}" + "".join(f"{share:>12.2f}" for share in shares[1:]), end="")
+        print(
+            f"{language:<24}{shares[0]:>24.2f}" + "".join(f"{share:>12.2f}" for share in shares[1:]), end=""
+        )
         print(f"{moved:>16.3f}")
 
 

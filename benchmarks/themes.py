@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prints how often the themes that are suggested for a text are those that experts gave it.
 
-``python benchmarks/themes.py --data FILE`` takes a CSV with the columns ``id``, ``text``, ``sdg`` (1 to 17) and
-``label``: whether experts agreed that the text is about that Sustainable Development Goal. The texts where
-they did are ranked among the seventeen goals; beside ours stands scikit-learn's default TfidfVectorizer over
-the same descriptions. The last column is the chance that of two texts that experts looked at for one goal,
-one that they gave it and one that they did not, the first has the higher score (AUC, mean of the goals).
+``python benchmarks/themes.py --data FILE`` takes a CSV with the columns ``id``, ``text``, ``sdg`` (1 to 17)
+and ``label``: whether experts agreed that the text is about that Sustainable Development Goal. The texts
+where they did are ranked among the seventeen goals; beside ours stands scikit-learn's default
+TfidfVectorizer over the same descriptions. The last column is the chance that of two texts that experts
+looked at for one goal, one that they gave it and one that they did not, the first has the higher score (AUC,
+mean of the goals).
 
-The texts are parted in two by a hash of their id. The words of the themes may be chosen by looking at the half
-called ``seen``; ``unseen`` is what is reported. The texts are not ours to ship (SDG benchmark, CC BY 4.0).
+The texts are parted in two by a hash of their id. The words of the themes may be chosen by looking at the
+half called ``seen``; ``unseen`` is what is reported. The texts are not ours to ship (SDG benchmark, CC BY
+4.0).
 """
 
 import argparse
@@ -101,7 +103,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, metavar="FILE")
-    parser.add_argument("--wrong", action="store_true", help="print what was taken for what, of the half seen")
+    parser.add_argument(
+        "--wrong", action="store_true", help="print what was taken for what, of the half seen"
+    )
     rows = read((given := parser.parse_args()).data)
     print(f"{'':<10}{'':<16}{'texts':>6}{'top 1':>8}{'top 3':>8}{'F1':>8}{'AUC':>8}")
     for half in ("seen", "unseen"):
@@ -116,7 +120,9 @@ def main() -> None:
             first = statistics.fmean(goal == best[0] for goal, best, _ in ranked)
             third = statistics.fmean(goal in best[:3] for goal, best, _ in ranked)
             f1 = macro_f1([(goal, best[0]) for goal, best, _ in ranked])
-            print(f"{half:<10}{name:<16}{len(ranked):>6}{first:>8.3f}{third:>8.3f}{f1:>8.3f}{auc(judged):>8.3f}")
+            print(
+                f"{half:<10}{name:<16}{len(ranked):>6}{first:>8.3f}{third:>8.3f}{f1:>8.3f}{auc(judged):>8.3f}"
+            )
             if given.wrong and half == "seen" and name == "ours":
                 for goal, best, text in ranked:
                     if goal != best[0]:

@@ -40,10 +40,11 @@ _OWN_SCRIPT = re.compile("|".join(pattern.pattern for pattern in _SCRIPTS.values
 _KANA_SHARE: Final = 0.1
 
 # The other official languages of ASEM's partner countries that the model knows.
-_MODELLED = (
-    "bg bn cs da de el en es et fi fr ga hi hr hu id it kk lb lt lv mn ms mt nl no pl pt ro ru sk sl sv ta"
-    " tl ur vi"
-).split()
+_MODELLED = [
+    "bg", "bn", "cs", "da", "de", "el", "en", "es", "et", "fi", "fr", "ga", "hi", "hr", "hu", "id", "it", "kk",
+    "lb", "lt", "lv", "mn", "ms", "mt", "nl", "no", "pl", "pt", "ro", "ru", "sk", "sl", "sv", "ta", "tl", "ur",
+    "vi",
+]  # fmt: skip
 
 # Near twins share most of their words, so the model's certainty is divided between them.
 _TWINS: Mapping[str, str] = {"id": "ms", "ms": "id", "da": "no", "no": "da", "cs": "sk", "sk": "cs"}
@@ -72,12 +73,12 @@ def detect(text: str, likely: Collection[str] = ()) -> str:
     english = sum(word in _ENGLISH_WORDS for word in words)
     if len(words) < FEWEST_WORDS or english >= _PLAINLY_ENGLISH * len(words):
         return ENGLISH
-    sure = dict(_model().rank(text))
+    sure: dict[str, float] = dict(_model().rank(text))
     found = max(sure, key=lambda language: (sure[language], language))
     twin = _TWINS.get(found)
     if sure[found] + sure.get(twin or "", 0.0) < LEAST_CONFIDENCE:
         return ENGLISH
-    return twin if twin in likely and found not in likely else found
+    return twin if twin and twin in likely and found not in likely else found
 
 
 def _by_script(text: str) -> str | None:

@@ -50,7 +50,7 @@ class Reason(Shape):
     themes: list[str]
     need_quote: str
     practice_quote: str
-    # The need's own heaviest words that the practice does not have; reasons kept before there were any have none.
+    # The need's own heaviest words that the practice lacks; reasons that were kept before this name none.
     missing: list[str] = []
 
 

@@ -136,7 +136,7 @@ def _counts(document: Document) -> Mapping[str, int]:
 
 
 def _missing(corpus: Corpus, need_doc: Document, practice_doc: Document) -> tuple[str, ...]:
-    """The need's heaviest words of which the practice has no part, as written; earlier ones first if equal."""
+    """The need's heaviest words of which the practice has no part; of equal ones the earlier."""
     own, theirs = _counts(need_doc), _counts(practice_doc)
     lacking = [(terms[0], word) for word, terms in _nameable(need_doc) if theirs.keys().isdisjoint(terms)]
     if not lacking:

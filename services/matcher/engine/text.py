@@ -13,11 +13,11 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from importlib.resources import files
 from itertools import chain, pairwise
 
 import Stemmer
-
-from services.matcher.engine.stop_words import WORDS
+import yaml
 
 ANALYSIS = "folded.snowball-en.stops.pieces-4.2"
 """Names the way texts are cut; counts kept under another name are to be counted anew."""
@@ -25,7 +25,8 @@ ANALYSIS = "folded.snowball-en.stops.pieces-4.2"
 LONGEST_TERM = 64
 """Characters of a word that count; longer ones are blobs of data, and no stem is."""
 
-STOP_WORDS = frozenset(WORDS["en"].split())
+_STOP_LISTS = yaml.safe_load((files(__package__) / "stop_words.yaml").read_text(encoding="utf-8"))
+STOP_WORDS = frozenset(_STOP_LISTS["en"].split())
 """English words too common to tell one text from another."""
 
 PIECE = 4
@@ -99,7 +100,7 @@ def normal(text: str) -> str:
         return text.lower()
     apart = unicodedata.normalize("NFD", unicodedata.normalize("NFKC", text).casefold())
     bare = unicodedata.normalize("NFKC", _ACCENTS.sub("", apart))
-    # NFKC takes one vowel of Thai and of Lao apart, which is neither how they are written nor how they are cut.
+    # NFKC takes a vowel of Thai and one of Lao apart; nobody writes or reads them so.
     whole = bare.replace("\u0e4d\u0e32", "\u0e33").replace("\u0ecd\u0eb2", "\u0eb3")
     return _COMPOSED_LOOKING.sub(lambda letter: _PLAIN_LETTERS[letter[0]], whole)
 
@@ -164,7 +165,7 @@ class _Cut:
 @cache
 def _cut_of(language: str) -> _Cut:
     """How a language is cut; one that nothing is known of is cut into words and pieces of words."""
-    stops = STOP_WORDS.union(*(normal(word).split() for word in WORDS.get(language, "").split()))
+    stops = STOP_WORDS.union(*(normal(word).split() for word in _STOP_LISTS.get(language, "").split()))
     return _Cut(stops, pieces=language not in _WHOLE_WORDS, pairs=language in _SYLLABLES)
 
 
@@ -211,7 +212,7 @@ def _terms(plain: str, cut: _Cut) -> Iterator[str]:
 
 
 def words(text: str, language: str = "en") -> Iterator[tuple[str, list[str]]]:
-    """The words of a text as its author wrote them, each with its terms; a run of an unspaced script is one."""
+    """The words of a text as they are written, each with its terms; a run of an unspaced script is one."""
     cut = _cut_of(language)
     for run in _RUN.findall(text):
         if found := list(_terms(normal(run), cut)):

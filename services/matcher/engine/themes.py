@@ -26,9 +26,7 @@ def suggest_themes(text: str, limit: int | None = 5) -> list[tuple[str, float]]:
     A focal area that is a building block under another number is left out: the block stands for it.
     """
     words = {
-        term: (1.0 + log(times)) * _idf()[term]
-        for term, times in count_terms(text).items()
-        if term in _idf()
+        term: (1.0 + log(times)) * _idf()[term] for term, times in count_terms(text).items() if term in _idf()
     }
     length = sqrt(sum(weight * weight for weight in words.values())) or 1.0
     scores = {

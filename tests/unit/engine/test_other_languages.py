@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.languages import by_language, decomposed, firsts, ours, read_pairs, scikit, typed, without_marks
+from benchmarks.languages import (
+    by_language,
+    decomposed,
+    firsts,
+    ours,
+    read_pairs,
+    scikit,
+    typed,
+    without_marks,
+)
 from services.matcher.engine.corpus import CityFacts, Corpus
 from services.matcher.engine.index import MatchIndex
 from services.matcher.engine.reasons import Document, explain
@@ -84,7 +93,9 @@ def test_pieces_count_to_the_word_that_holds_them() -> None:
     assert surfaces("평생학습도시 만들기", "ko", {"평생", "생학", "학습"})["생학"] == "평생학습"
 
 
-SOME = st.lists(st.sampled_from([(pair.language, pair.need, pair.practice) for pair in PAIRS]), min_size=1, max_size=6)
+SOME = st.lists(
+    st.sampled_from([(pair.language, pair.need, pair.practice) for pair in PAIRS]), min_size=1, max_size=6
+)
 
 
 @given(SOME, st.integers(0, 9))
