@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from twinning.cities import CityCreate
 from twinning.forms import NeedCreate, PracticeCreate
+from twinning.languages import detect
 from twinning.reference import THEMES
 from twinning.terms import ListingState
 
@@ -84,6 +85,11 @@ class ListedText:
     def labels(self) -> tuple[str, ...]:
         """Its themes and target groups as words."""
         return (*(THEMES[theme].label for theme in self.fields.themes), *self.fields.target_groups)
+
+    @property
+    def language(self) -> str:
+        """The language that it is written in, as the front door would find it."""
+        return detect(f"{self.fields.title}\n{self.body}", self.fields.languages)
 
     @property
     def text(self) -> str:

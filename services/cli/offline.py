@@ -141,7 +141,7 @@ def _corpus_of(listed: "Listed") -> "Corpus":
             CityFacts(city.ref, city.facts.name, region_of(city.facts.country), frozenset(partners))
         )
     corpus.put_listings(
-        (key, text.kind, text.city_ref, count_terms(text.text))
+        (key, text.kind, text.city_ref, count_terms(text.text, text.language))
         for key, text in _watched(list(listed.texts.items()), "Reading")
     )
     corpus.recut()

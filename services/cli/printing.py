@@ -35,7 +35,7 @@ _COLUMNS = (
 
 def _document(its: ListedText) -> Document:
     """What a reason is told of a listing."""
-    return Document(its.fields.title, its.body, tuple(its.fields.themes), its.labels)
+    return Document(its.fields.title, its.body, tuple(its.fields.themes), its.labels, its.language)
 
 
 def _reason(corpus: Corpus, listed: Listed, found: Match) -> dict[str, Any]:
@@ -59,6 +59,7 @@ def _reason(corpus: Corpus, listed: Listed, found: Match) -> dict[str, Any]:
         "themes": list(reason.themes),
         "need_quote": reason.need_quote,
         "practice_quote": reason.practice_quote,
+        "missing": list(reason.missing),
     }
 
 

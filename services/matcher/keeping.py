@@ -97,7 +97,7 @@ class Keeper:
             listing_id=listing.id,
             revision=listing.version,
             analysis=ANALYSIS,
-            counts=count_terms(listings.text_of(listing)),
+            counts=count_terms(listings.text_of(listing), listing.language),
         )
         self.counted.append(row)
         return row

@@ -44,6 +44,7 @@ def document_of(listing: Listing) -> Document:
         body=listings.body_of(listing),
         themes=tuple(listing.themes),
         labels=listings.labels_of(listing),
+        language=listing.language,
     )
 
 
@@ -103,4 +104,5 @@ def _reason(keeper: Keeper, texts: Texts, match: Match) -> Reason:
         themes=list(why.themes),
         need_quote=why.need_quote,
         practice_quote=why.practice_quote,
+        missing=list(why.missing),
     )
