@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a text to the terms it is matched by, and back to the words its author wrote.
 
-Words are cut after Unicode NFKC and lower-casing, stop words go, the rest becomes English Snowball stems.
+Words are cut after the text was made normal (see `normal`), stop words go, the rest becomes English Snowball
+stems.
 Scripts that put no spaces between words, or hang particles on them (Han, Kana, Hangul, Thai, Lao, Khmer,
 Burmese), are taken as bigrams of characters instead, combining marks staying with their letter.
 """
@@ -15,7 +16,7 @@ from itertools import pairwise
 
 import Stemmer
 
-ANALYSIS = "snowball-en.stop-153.bigrams.1"
+ANALYSIS = "folded.snowball-en.stop-153.bigrams.2"
 """Names the way texts are cut; counts kept under another name are to be counted anew."""
 
 LONGEST_TERM = 64
@@ -66,6 +67,33 @@ _SENTENCE_END = re.compile(
 )
 _stem = Stemmer.Stemmer("english").stemWord
 
+# Latin, Greek and Cyrillic: there an accent is what a hurried writer leaves out. Elsewhere a mark is a letter.
+_ACCENTED = _character_class(
+    ((0x0041, 0x005A), (0x0061, 0x007A), (0x00AA, 0x02AF), (0x0370, 0x052F), (0x1C80, 0x1C8F),
+     (0x1D00, 0x1DBF), (0x1E00, 0x1FFF), (0x2C60, 0x2C7F), (0xA640, 0xA69F), (0xA720, 0xA7FF),
+     (0xAB30, 0xAB6F))
+)  # fmt: skip
+_ACCENTS = re.compile(rf"[\u0300-\u036f](?<=[{_ACCENTED}].)[\u0300-\u036f]*")
+_PLAIN_LETTERS = {
+    "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "ł": "l", "ø": "o", "ŧ": "t", "þ": "th", "æ": "ae", "œ": "oe",
+}  # fmt: skip
+_COMPOSED_LOOKING = re.compile(f"[{''.join(_PLAIN_LETTERS)}]")
+
+
+def normal(text: str) -> str:
+    """A text as it is compared: Unicode NFKC, small letters, and no accents where they may be left out.
+
+    Accents go from Latin, Greek and Cyrillic letters (``người`` and ``nguoi`` are one), and letters that only
+    look composed become plain (``ł`` to ``l``, ``ß`` to ``ss``, ``æ`` to ``ae``); the marks of Thai, Lao,
+    Khmer, Burmese, Indian scripts and Japanese stay. Making a normal text normal changes nothing. Apart from
+    what combines (marks, Hangul in parts), each character becomes the same wherever it stands.
+    """
+    if text.isascii():
+        return text.lower()
+    apart = unicodedata.normalize("NFD", unicodedata.normalize("NFKC", text).casefold())
+    bare = unicodedata.normalize("NFKC", _ACCENTS.sub("", apart))
+    return _COMPOSED_LOOKING.sub(lambda letter: _PLAIN_LETTERS[letter[0]], bare)
+
 
 @lru_cache(maxsize=1 << 16)
 def _term(word: str) -> str | None:
@@ -103,25 +131,26 @@ def _bigrams(run: str) -> Iterator[str]:
         stretch = []
 
 
-def _terms(normal: str) -> Iterator[str]:
-    """The terms of a text that is already in NFKC and lower case, in order, with repeats."""
-    if not _HAS_UNSPACED.search(normal):
-        yield from (term for term in map(_term, _WORD.findall(normal)) if term)
+def _terms(plain: str) -> Iterator[str]:
+    """The terms of a text that is already normal, in order, with repeats."""
+    if not _HAS_UNSPACED.search(plain):
+        yield from (term for term in map(_term, _WORD.findall(plain)) if term)
         return
-    for run in _RUN.findall(normal):
+    for run in _RUN.findall(plain):
         if _HAS_UNSPACED.match(run):
             yield from _bigrams(run)
         elif len(run) > 1 and (term := _term(run)):
             yield term
 
 
-def count_terms(text: str) -> dict[str, int]:
+def count_terms(text: str, language: str = "en") -> dict[str, int]:
     """How often each term occurs in a text; empty for a text without any."""
-    normal = unicodedata.normalize("NFKC", text).lower()
-    if _HAS_UNSPACED.search(normal):
-        return dict(Counter(_terms(normal)))
+    del language
+    plain = normal(text)
+    if _HAS_UNSPACED.search(plain):
+        return dict(Counter(_terms(plain)))
     counts: dict[str, int] = {}
-    for word, times in Counter(_WORD.findall(normal)).items():
+    for word, times in Counter(_WORD.findall(plain)).items():
         if term := _term(word):
             counts[term] = counts.get(term, 0) + times
     return counts
@@ -131,7 +160,7 @@ def surfaces(text: str) -> dict[str, str]:
     """For each term of a text a word as its author wrote it: the first, or the first without capitals."""
     found: dict[str, str] = {}
     for run in _RUN.findall(text):
-        for term in _terms(unicodedata.normalize("NFKC", run).lower()):
+        for term in _terms(normal(run)):
             word = term if _HAS_UNSPACED.match(run) else run
             if term not in found or (word.islower() and not found[term].islower()):
                 found[term] = word
