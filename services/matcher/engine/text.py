@@ -67,7 +67,7 @@ _SENTENCE_END = re.compile(
 )
 _stem = Stemmer.Stemmer("english").stemWord
 
-# Latin, Greek and Cyrillic: there an accent is what a hurried writer leaves out. Elsewhere a mark is a letter.
+# Latin, Greek and Cyrillic: there an accent is what a hurried writer leaves out. Elsewhere marks are letters.
 _ACCENTED = _character_class(
     ((0x0041, 0x005A), (0x0061, 0x007A), (0x00AA, 0x02AF), (0x0370, 0x052F), (0x1C80, 0x1C8F),
      (0x1D00, 0x1DBF), (0x1E00, 0x1FFF), (0x2C60, 0x2C7F), (0xA640, 0xA69F), (0xA720, 0xA7FF),
@@ -75,7 +75,7 @@ _ACCENTED = _character_class(
 )  # fmt: skip
 _ACCENTS = re.compile(rf"[\u0300-\u036f](?<=[{_ACCENTED}].)[\u0300-\u036f]*")
 _PLAIN_LETTERS = {
-    "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "ł": "l", "ø": "o", "ŧ": "t", "þ": "th", "æ": "ae", "œ": "oe",
+    "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "ł": "l", "ø": "o", "ŧ": "t", "þ": "th", "æ": "ae", "œ": "oe",  # noqa: RUF001
 }  # fmt: skip
 _COMPOSED_LOOKING = re.compile(f"[{''.join(_PLAIN_LETTERS)}]")
 
