@@ -65,7 +65,9 @@ _CLOSING = "\"')\\]\u2019\u201d\u300d\u300f\uff09"
 _SENTENCE_END = re.compile(
     rf"[.!?\u2026]+[{_CLOSING}]*\s+(?=[^\sa-z])|[\u3002\uff01\uff1f][{_CLOSING}]*\s*|\s*\n\s*"
 )
-_stem = Stemmer.Stemmer("english").stemWord
+# Its own cache costs more than a stem; `_term` remembers what is asked for often.
+stemmer = Stemmer.Stemmer("english", 0)
+_stem = stemmer.stemWord
 
 # Latin, Greek and Cyrillic: there an accent is what a hurried writer leaves out. Elsewhere marks are letters.
 _ACCENTED = _character_class(
