@@ -26,7 +26,7 @@ Codes = NDArray[np.uint16]
 Table = NDArray[np.int64]
 
 # Latin, Greek and Cyrillic letters, punctuation, currency and other signs; the table covers nothing else.
-_TABLED: Final = ((0x0000, 0x0530), (0x1E00, 0x2300))
+_TABLED: Final = ((0x0000, 0x0250), (0x0370, 0x0530), (0x1E00, 0x1F00), (0x2000, 0x2200))
 _APART: Final = "\ue000"
 _SEPARATOR: Final = 0
 _UNTABLED: Final = 1
@@ -58,6 +58,19 @@ class Counted:
         pairs = zip(terms, self.counts.tolist(), strict=True)
         for size in self.sizes.tolist():
             yield {stem: times for _, (stem, times) in zip(range(size), pairs, strict=False)}
+
+    def by_stem(self, numbers: Mapping[str, int]) -> tuple[Items, Counts]:
+        """The terms as `numbers` numbers them, and their counts: in each text in the order of their stems.
+
+        That order depends on nothing else, so sums over a text come out the same whatever came before it.
+        """
+        present = np.flatnonzero(np.bincount(self.terms, minlength=len(self.stems)))
+        order = sorted(present.tolist(), key=self.stems.__getitem__)
+        ranks = np.zeros(len(self.stems), np.int32)
+        ranks[order] = np.arange(len(order))
+        stems = map(self.stems.__getitem__, order)
+        new = np.fromiter(map(numbers.__getitem__, stems), np.int32, len(order))
+        return _ordered(self.sizes, self.terms, self.counts, ranks, new)
 
     def chosen(self, texts: Numbers) -> "Counted":
         """Some of the texts, in the order given."""
@@ -117,7 +130,7 @@ def _number(
     slot = (hashed ^ (hashed >> 29)) & mask
     here = starts[known]
     while slots[slot]:
-        word = (slots[slot] & ~_TAG) - 1
+        word: int = (slots[slot] & ~_TAG) - 1
         begin = starts[word]
         if slots[slot] & _TAG == hashed & _TAG and starts[word + 1] - begin == length + 1:
             at = 0
@@ -138,7 +151,7 @@ def _cut(
     codes: NDArray[np.uint32], plain: Codes, known: int, slots: Table, hashes: Table, starts: Numbers,
     pool: Codes, found: Items,
 ) -> tuple[int, int]:  # fmt: skip
-    """Find the words of one text; gives how many are known now, and how many it has, -1 if it is not covered."""
+    """Find the words of one text; gives how many are known now and how many it has, -1 if not covered."""
     out = length = hashed = 0
     here = starts[known]
     for place in range(len(codes) + 1):
@@ -194,6 +207,35 @@ def _seat(hashes: Table, known: int, slots: Table) -> None:
         while slots[slot]:
             slot = (slot + 1) & mask
         slots[slot] = (hashed & _TAG) | (word + 1)
+
+
+@njit(cache=True, nogil=True)
+def _ordered(
+    sizes: Numbers, terms: Items, counts: Counts, ranks: Items, numbers: Items
+) -> tuple[Items, Counts]:
+    """Bring each text's terms into the order of their ranks by counting, twice; gives them by new numbers."""
+    heads = np.zeros(len(numbers) + 1, np.int64)
+    for term in terms:
+        heads[ranks[term] + 1] += 1
+    heads = np.cumsum(heads)
+    owners, times = np.empty(len(terms), np.int32), np.empty(len(terms), np.uint16)
+    place = 0
+    for text in range(len(sizes)):
+        for _ in range(sizes[text]):
+            rank = ranks[terms[place]]
+            owners[heads[rank]], times[heads[rank]] = text, counts[place]
+            heads[rank] += 1
+            place += 1
+    nexts = np.cumsum(sizes) - sizes
+    ordered, kept = np.empty(len(terms), np.int32), np.empty(len(terms), np.uint16)
+    rank = 0
+    for place in range(len(terms)):
+        while heads[rank] <= place:
+            rank += 1
+        owner = owners[place]
+        ordered[nexts[owner]], kept[nexts[owner]] = numbers[rank], times[place]
+        nexts[owner] += 1
+    return ordered, kept
 
 
 @njit(cache=True, nogil=True)
@@ -299,5 +341,5 @@ class Vocabulary:
         words = max(_FIRST_WORDS, 2 * self._known) + characters
         self._hashes, self._starts = grown(self._hashes, words), grown(self._starts, words + 1)
         self._pool = grown(self._pool, 10 * words + 2 * LONGEST_TERM)
-        self._slots = np.zeros(1 << (2 * len(self._starts)).bit_length(), np.int64)
+        self._slots = np.zeros(1 << (3 * len(self._starts) // 2).bit_length(), np.int64)
         _seat(self._hashes, self._known, self._slots)
