@@ -17,24 +17,17 @@ from typing import Final
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from services.matcher.engine.lists import HIGHEST_COUNT, Counts, Items, Numbers, grown, ranges
+from services.matcher.engine.spelling import SEPARATOR, UNTABLED, Codes, Spellings
 from services.matcher.engine.text import _WORD, LONGEST_TERM, STOP_WORDS, count_terms, normal, stemmer
-
-Codes = NDArray[np.uint16]
-Table = NDArray[np.int64]
 
 # Latin, Greek and Cyrillic letters, punctuation, currency and other signs; the table covers nothing else.
 _TABLED: Final = ((0x0000, 0x0250), (0x0370, 0x0530), (0x1E00, 0x1F00), (0x2000, 0x2200))
 _APART: Final = "\ue000"
-_SEPARATOR: Final = 0
-_UNTABLED: Final = 1
 _BATCH: Final = 256
-_FIRST_WORDS: Final = 1 << 14
-_FACTOR: Final = 1_099_511_628_211
-_TAG: Final = -(1 << 32)
-_LINE_END: Final = 10
+# From so many entries on, reading beats asking.
+_FEW: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +86,47 @@ def newest(numbers: dict[str, int], known: int) -> list[str]:
 
 def gathered(counts: Sequence[Mapping[str, int]]) -> Counted:
     """Term counts that were kept by stem, as one `Counted`."""
-    numbers = numbering()
     sizes = np.fromiter(map(len, counts), np.int64, len(counts))
     entries = int(sizes.sum())
-    terms = np.fromiter(map(numbers.__getitem__, chain.from_iterable(counts)), np.int32, entries)
     times = chain.from_iterable(each.values() for each in counts)
     capped = np.minimum(np.fromiter(times, np.int64, entries), HIGHEST_COUNT).astype(np.uint16)
-    return Counted(list(numbers), sizes, terms, capped)
+    stems, terms = (entries > _FEW and _read_stems(counts)) or _looked_up(counts, entries)
+    return Counted(stems, sizes, terms, capped)
+
+
+def _looked_up(counts: Sequence[Mapping[str, int]], entries: int) -> tuple[list[str], Items]:
+    """Different stems, and for each entry the place of its own, by asking a table."""
+    numbers = numbering()
+    terms = np.fromiter(map(numbers.__getitem__, chain.from_iterable(counts)), np.int32, entries)
+    return list(numbers), terms
+
+
+def _read_stems(counts: Sequence[Mapping[str, int]]) -> tuple[list[str], Items] | None:
+    """The same by reading the stems as lines, which touches each once; None where they are no lines."""
+    spellings, parts = Spellings(), []
+    for start in range(0, len(counts), _BATCH):
+        stems = list(chain.from_iterable(counts[start : start + _BATCH]))
+        lines = "\n".join(stems)
+        terms, _ = spellings.read([lines], _lines())
+        if len(terms) != len(stems) or lines.count("\n") + 1 > max(len(stems), 1):
+            return None
+        parts.append(terms)
+    return spellings.since(0), np.concatenate(parts)
+
+
+@cache
+def _lines() -> Codes:
+    """A table of letters that changes none, for words that stand one a line."""
+    table = np.arange(1 << 16, dtype=np.uint16)
+    table[[SEPARATOR, UNTABLED]] = UNTABLED
+    table[ord("\n")] = SEPARATOR
+    return table
 
 
 @cache
 def _plain() -> Codes:
-    """What becomes of each code point: a letter, `_SEPARATOR`, or `_UNTABLED` where neighbours may matter."""
-    table = np.full(_TABLED[-1][1], _UNTABLED, np.uint16)
+    """What becomes of each code point: a letter, `SEPARATOR`, or `UNTABLED` where neighbours may matter."""
+    table = np.full(_TABLED[-1][1], UNTABLED, np.uint16)
     characters = [chr(code) for first, end in _TABLED for code in range(first, end)]
     seen = [
         normal(_APART.join(f"{before}{character}{after}" for character in characters)).split(_APART)
@@ -115,98 +136,10 @@ def _plain() -> Codes:
         if beside != [f"a{alone}", f"{alone}a", f"a{alone}a"] or not alone:
             continue
         if not any(_WORD.fullmatch(part * 2) for part in alone):
-            table[ord(character)] = _SEPARATOR
+            table[ord(character)] = SEPARATOR
         elif re.fullmatch(r"\w", alone) and ord(alone) < len(table):
             table[ord(character)] = ord(alone)
     return table
-
-
-@njit(cache=True, nogil=True)
-def _number(
-    length: int, hashed: int, known: int, slots: Table, hashes: Table, starts: Numbers, pool: Codes
-) -> int:
-    """The number of the word whose letters stand behind those of the known words; a new one is entered."""
-    mask = len(slots) - 1
-    slot = (hashed ^ (hashed >> 29)) & mask
-    here = starts[known]
-    while slots[slot]:
-        word: int = (slots[slot] & ~_TAG) - 1
-        begin = starts[word]
-        if slots[slot] & _TAG == hashed & _TAG and starts[word + 1] - begin == length + 1:
-            at = 0
-            while at < length and pool[begin + at] == pool[here + at]:
-                at += 1
-            if at == length:
-                return word
-        slot = (slot + 1) & mask
-    slots[slot] = (hashed & _TAG) | (known + 1)
-    hashes[known] = hashed
-    pool[here + length] = _LINE_END
-    starts[known + 1] = here + length + 1
-    return known
-
-
-@njit(cache=True, nogil=True)
-def _cut(
-    codes: NDArray[np.uint32], plain: Codes, known: int, slots: Table, hashes: Table, starts: Numbers,
-    pool: Codes, found: Items,
-) -> tuple[int, int]:  # fmt: skip
-    """Find the words of one text; gives how many are known now and how many it has, -1 if not covered."""
-    out = length = hashed = 0
-    here = starts[known]
-    for place in range(len(codes) + 1):
-        letter = _SEPARATOR
-        if place < len(codes):
-            letter = plain[codes[place]] if codes[place] < len(plain) else _UNTABLED
-        if letter > _UNTABLED:
-            if length < LONGEST_TERM:
-                pool[here + length] = letter
-                hashed = (hashed ^ letter) * _FACTOR
-                length += 1
-            continue
-        if letter == _UNTABLED:
-            return known, -1
-        if length > 1:
-            word = _number(length, hashed, known, slots, hashes, starts, pool)
-            known = max(known, word + 1)
-            here = starts[known]
-            found[out] = word
-            out += 1
-        length = hashed = 0
-    return known, out
-
-
-@njit(cache=True, nogil=True)
-def _read(
-    codes: NDArray[np.uint32], ends: Numbers, first: int, plain: Codes, known: int, slots: Table,
-    hashes: Table, starts: Numbers, pool: Codes, found: Items, sizes: Numbers,
-) -> tuple[int, int, int]:  # fmt: skip
-    """Find the words of texts from number `first` on; stops before one that might not fit the arrays.
-
-    Word numbers go to `found`, how many each text has to `sizes`, -1 for one that the table does not cover.
-    Gives the text to go on with, how many words are known now and how many were found.
-    """
-    out = 0
-    for text in range(first, len(ends)):
-        begin, end = ends[text - 1] if text else 0, ends[text]
-        room = len(pool) - starts[known] - 2 * LONGEST_TERM
-        if known + (end - begin) // 2 + 2 > len(starts) or end - begin > room:
-            return text, known, out
-        known, sizes[text] = _cut(codes[begin:end], plain, known, slots, hashes, starts, pool, found[out:])
-        out += max(sizes[text], 0)
-    return len(ends), known, out
-
-
-@njit(cache=True, nogil=True)
-def _seat(hashes: Table, known: int, slots: Table) -> None:
-    """Enter the known words into an empty table."""
-    mask = len(slots) - 1
-    for word in range(known):
-        hashed = hashes[word]
-        slot = (hashed ^ (hashed >> 29)) & mask
-        while slots[slot]:
-            slot = (slot + 1) & mask
-        slots[slot] = (hashed & _TAG) | (word + 1)
 
 
 @njit(cache=True, nogil=True)
@@ -268,15 +201,11 @@ class Vocabulary:
     def __init__(self) -> None:
         self.stems: list[str] = []
         self._numbers = numbering()
-        self._slots: Table = np.zeros(0, np.int64)
-        self._hashes: Table = np.zeros(0, np.int64)
-        self._starts: Numbers = np.zeros(1, np.int64)
-        self._pool: Codes = np.zeros(0, np.uint16)
+        self._spellings = Spellings()
         self._term_of: Items = np.zeros(0, np.int32)
         self._latest: Items = np.zeros(0, np.int32)
-        self._known = 0
         self._count_batch([" ".join(STOP_WORDS)])
-        self._term_of[: self._known] = -1
+        self._term_of[: self._spellings.known] = -1
 
     def count(self, texts: Sequence[str]) -> Counted:
         """The terms of some texts: for each what `count_terms` finds in it."""
@@ -303,31 +232,13 @@ class Vocabulary:
         return found.sizes, found.terms, found.counts
 
     def _words(self, texts: Sequence[str]) -> tuple[Items, Numbers]:
-        """The words of some texts by number, and how many each has; -1 for a text to be counted apart."""
-        ends = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)))
-        codes = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32)
-        found, sizes = np.empty(len(codes) // 2 + len(texts), np.int32), np.zeros(len(texts), np.int64)
-        place = end = 0
-        while True:
-            known = self._known
-            place, self._known, added = _read(
-                codes, ends, place, _plain(), known, self._slots, self._hashes, self._starts, self._pool,
-                found[end:], sizes,
-            )  # fmt: skip
-            end += added
-            self._learn(known)
-            if place == len(texts):
-                return found[:end], sizes
-            self._make_room(int(ends[place] - (ends[place - 1] if place else 0)))
-
-    def _learn(self, known: int) -> None:
-        """Find the terms of the words that are new."""
-        if known == self._known:
-            return
-        letters = self._pool[self._starts[known] : self._starts[self._known] - 1]
-        new = letters.astype("<u2").tobytes().decode("utf-16-le").split("\n")
-        self._term_of = grown(self._term_of, self._known)
-        self._term_of[known : self._known] = self._numbered(stemmer.stemWords(new))
+        """The words of some texts, new ones included, and how many each has; -1 where the table has a gap."""
+        known = self._spellings.known
+        words, sizes = self._spellings.read(list(texts), _plain(), 2, LONGEST_TERM)
+        new = self._spellings.since(known)
+        self._term_of = grown(self._term_of, self._spellings.known)
+        self._term_of[known : self._spellings.known] = self._numbered(stemmer.stemWords(new))
+        return words, sizes
 
     def _numbered(self, stems: Sequence[str]) -> Items:
         """The numbers of some stems, new ones included."""
@@ -335,11 +246,3 @@ class Vocabulary:
         self.stems.extend(newest(self._numbers, len(self.stems)))
         self._latest = grown(self._latest, len(self.stems))
         return numbers
-
-    def _make_room(self, characters: int) -> None:
-        """Make room for at least one more text of so many characters."""
-        words = max(_FIRST_WORDS, 2 * self._known) + characters
-        self._hashes, self._starts = grown(self._hashes, words), grown(self._starts, words + 1)
-        self._pool = grown(self._pool, 10 * words + 2 * LONGEST_TERM)
-        self._slots = np.zeros(1 << (3 * len(self._starts) // 2).bit_length(), np.int64)
-        _seat(self._hashes, self._known, self._slots)
