@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the rows of JSON Lines files; what is wrong with one is a sentence that names file, line and field."""
+"""Reads JSON Lines files; what is wrong with a row is a sentence that names file, line and field."""
 
 import json
 from collections.abc import Iterator

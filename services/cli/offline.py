@@ -102,7 +102,8 @@ def match(
     timings: Timings = False,
 ) -> None:
     """Match the practices and needs of some files, without a server."""
-    from services.cli.listing_files import BadInput, read_listings
+    from services.cli.json_lines import BadInput
+    from services.cli.listing_files import read_listings
     from services.cli.printing import PAIR_PRINTERS
 
     if kind is SuggestionKind.SEMINAR:

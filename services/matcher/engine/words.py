@@ -26,8 +26,7 @@ from services.matcher.engine.text import _WORD, LONGEST_TERM, STOP_WORDS, count_
 _TABLED: Final = ((0x0000, 0x0250), (0x0370, 0x0530), (0x1E00, 0x1F00), (0x2000, 0x2200))
 _APART: Final = "\ue000"
 _BATCH: Final = 256
-# From so many entries on, reading beats asking.
-_FEW: Final = 20_000
+_NOTHING: Items = np.zeros(0, np.int32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +83,13 @@ def newest(numbers: dict[str, int], known: int) -> list[str]:
     return [*islice(reversed(numbers), len(numbers) - known)][::-1]
 
 
-def gathered(counts: Sequence[Mapping[str, int]]) -> Counted:
-    """Term counts that were kept by stem, as one `Counted`."""
+def gathered(counts: Sequence[Mapping[str, int]], few: int = 20_000) -> Counted:
+    """Term counts that were kept by stem, as one `Counted`; beyond a few entries, reading beats looking up."""
     sizes = np.fromiter(map(len, counts), np.int64, len(counts))
     entries = int(sizes.sum())
     times = chain.from_iterable(each.values() for each in counts)
     capped = np.minimum(np.fromiter(times, np.int64, entries), HIGHEST_COUNT).astype(np.uint16)
-    stems, terms = (entries > _FEW and _read_stems(counts)) or _looked_up(counts, entries)
+    stems, terms = (entries > few and _read_stems(counts)) or _looked_up(counts, entries)
     return Counted(stems, sizes, terms, capped)
 
 
@@ -111,7 +110,7 @@ def _read_stems(counts: Sequence[Mapping[str, int]]) -> tuple[list[str], Items] 
         if len(terms) != len(stems) or lines.count("\n") + 1 > max(len(stems), 1):
             return None
         parts.append(terms)
-    return spellings.since(0), np.concatenate(parts)
+    return spellings.since(0), np.concatenate([_NOTHING, *parts])
 
 
 @cache
