@@ -8,9 +8,9 @@ their letters are.
 from typing import Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from services.matcher.engine.compiled import compiled
 from services.matcher.engine.lists import Items, Numbers, grown
 
 Codes = NDArray[np.uint16]
@@ -29,7 +29,7 @@ _LENGTH_BITS: Final = 24
 _LENGTH: Final = (1 << _LENGTH_BITS) - 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _number(
     length: int, hashed: int, known: int, slots: Table, hashes: Table, starts: Numbers, pool: Codes
 ) -> int:
@@ -59,7 +59,7 @@ def _number(
     return known
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _cut(
     codes: NDArray[np.uint32], table: Codes, shortest: int, longest: int, known: int, slots: Table,
     hashes: Table, starts: Numbers, pool: Codes, found: Items,
@@ -89,7 +89,7 @@ def _cut(
     return known, out
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _read(
     codes: NDArray[np.uint32], ends: Numbers, first: int, table: Codes, shortest: int, longest: int,
     known: int, slots: Table, hashes: Table, starts: Numbers, pool: Codes, found: Items, sizes: Numbers,
@@ -112,7 +112,7 @@ def _read(
     return len(ends), known, out
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _seat(known: int, slots: Table, hashes: Table, starts: Numbers) -> None:
     """Enter the known words into an empty table."""
     mask = len(slots) // 2 - 1

@@ -16,8 +16,8 @@ from itertools import chain, islice
 from typing import Final
 
 import numpy as np
-from numba import njit
 
+from services.matcher.engine.compiled import compiled
 from services.matcher.engine.lists import HIGHEST_COUNT, Counts, Items, Numbers, grown, ranges
 from services.matcher.engine.spelling import SEPARATOR, UNTABLED, Codes, Spellings
 from services.matcher.engine.text import _WORD, LONGEST_TERM, STOP_WORDS, count_terms, normal, stemmer
@@ -84,7 +84,7 @@ def newest(numbers: dict[str, int], known: int) -> list[str]:
 
 
 def gathered(counts: Sequence[Mapping[str, int]], few: int = 20_000) -> Counted:
-    """Term counts that were kept by stem, as one `Counted`; beyond a few entries, reading beats looking up."""
+    """Term counts that were kept by stem, as one `Counted`; of more than a few, reading is quicker."""
     sizes = np.fromiter(map(len, counts), np.int64, len(counts))
     entries = int(sizes.sum())
     times = chain.from_iterable(each.values() for each in counts)
@@ -141,7 +141,7 @@ def _plain() -> Codes:
     return table
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _ordered(
     sizes: Numbers, terms: Items, counts: Counts, ranks: Items, numbers: Items
 ) -> tuple[Items, Counts]:
@@ -170,7 +170,7 @@ def _ordered(
     return ordered, kept
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _tally(words: Items, sizes: Numbers, term_of: Items, latest: Items, terms: Items, counts: Counts) -> int:
     """Count each text's terms in the order of their first words; `sizes` then says how many terms it has."""
     place = out = 0
