@@ -2,7 +2,7 @@
 """How the engine's loops are compiled: at their first call, and kept on disk for the next process."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from numba import njit
 
@@ -16,7 +16,6 @@ def compiled(loop: Loop) -> Loop:
     written, as in a container whose files are read-only, each process compiles anew: numba refuses instead.
     """
     try:
-        kept: Loop = njit(cache=True, nogil=True)(loop)
+        return cast("Loop", njit(cache=True, nogil=True)(loop))
     except RuntimeError:
-        kept = njit(nogil=True)(loop)
-    return kept
+        return cast("Loop", njit(nogil=True)(loop))
