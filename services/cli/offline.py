@@ -102,7 +102,8 @@ def match(
     timings: Timings = False,
 ) -> None:
     """Match the practices and needs of some files, without a server."""
-    from services.cli.listing_files import BadInput, read_listings
+    from services.cli.json_lines import BadInput
+    from services.cli.listing_files import read_listings
     from services.cli.printing import PAIR_PRINTERS
 
     if kind is SuggestionKind.SEMINAR:
@@ -171,7 +172,7 @@ def _twinnings(corpus: "Corpus", top: int, min_band: str | None) -> list["Pair"]
 
 def _texts(path: Path) -> dict[str, str]:
     """The texts of a file by id, a title once before its text."""
-    from services.cli.listing_files import json_rows
+    from services.cli.json_lines import json_rows
 
     texts: dict[str, str] = {}
     for place, row in json_rows(path):
@@ -199,11 +200,11 @@ def search(
     timings: Timings = False,
 ) -> None:
     """Search plain {"id", "text"} JSON Lines with the engine: for measuring it on public collections."""
-    from services.cli.listing_files import BadInput
-    from services.cli.printing import RANKING_PRINTERS
+    from services.cli.json_lines import BadInput
+    from services.cli.rankings import RANKING_PRINTERS
     from services.matcher.engine.index import MatchIndex
     from services.matcher.engine.store import NEED, PRACTICE
-    from services.matcher.engine.text import count_terms
+    from services.matcher.engine.words import Vocabulary
 
     watch = Stopwatch()
     with watch.stage("read"):
@@ -212,13 +213,12 @@ def search(
         except BadInput as error:
             _stop(error)
     with watch.stage("count"):
-        entries = [
-            (f"{kind}:{key}", kind, None, count_terms(text))
-            for kind, texts in sides
-            for key, text in texts.items()
-        ]
+        vocabulary = Vocabulary()
+        counted = [(kind, texts, vocabulary.count([*texts.values()])) for kind, texts in sides]
     with watch.stage("index"):
-        index = MatchIndex(entries)
+        index = MatchIndex()
+        for kind, texts, counts in counted:
+            index.put_texts([(f"{kind}:{key}", kind, None) for key in texts], counts)
     for query in _watched(list(sides[1][1]), "Searching"):
         with watch.stage("search"):
             found = index.rank(f"{NEED}:{query}", limit=top)

@@ -73,7 +73,9 @@ _ABBREVIATED = re.compile(
     r"|p\.\s?ex|pp|prof|resp|sec|st|tel|u\.\s?a|usw|vol|vs|z\.\s?B)\.\s+$",
     re.IGNORECASE,
 )
-_stem = Stemmer.Stemmer("english").stemWord
+# Its own cache costs more than a stem; `_term` remembers what is asked for often.
+stemmer = Stemmer.Stemmer("english", 0)
+_stem = stemmer.stemWord
 
 # Latin, Greek and Cyrillic: there an accent is what a hurried writer leaves out. Elsewhere marks are letters.
 _ACCENTED = _character_class(
