@@ -124,7 +124,7 @@ def _find(
     # Those whose list of hosts is not made again keep their flags, which are of the same age as the list.
     learners = {city for city in cities[SuggestionKind.STUDY_VISIT] if keeper.corpus.knows(city)}
     needs = {str(need) for city in learners for need in keeper.corpus.listings(city, NEED)}
-    unmet = {need for need in needs if not keeper.corpus.matches(need, min_band, depth=None)}
+    unmet = {need for need in needs if not keeper.corpus.is_met(need, min_band)}
     return Found(
         kept_at=kept_at,
         lists={key: [explained[pair.kind, pair_key(pair)] for pair in made] for key, made in pairs.items()},
