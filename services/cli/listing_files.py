@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from services.matcher.engine.exchange import Exchange, exchange_of
 from twinning.cities import CityCreate
 from twinning.forms import NeedCreate, PracticeCreate
 from twinning.reference import THEMES
@@ -84,6 +85,14 @@ class ListedText:
     def labels(self) -> tuple[str, ...]:
         """Its themes and target groups as words."""
         return (*(THEMES[theme].label for theme in self.fields.themes), *self.fields.target_groups)
+
+    @property
+    def exchange(self) -> Exchange:
+        """What it says of how an exchange could go."""
+        said = self.fields.model_dump(
+            mode="json", include={"languages", "seeks", "months", "party_size", "hosting"}
+        )
+        return exchange_of(**said)
 
     @property
     def text(self) -> str:

@@ -196,3 +196,9 @@ def propose(
         for pair in _PAIRS_FOR[kind](corpus, learner, per_city, min_band, cross_region, only):
             found.setdefault(pair.cities, pair)
     return best_pairs(found.values())
+
+
+def pairs_among(pairs: Iterable[Pair], chosen: Iterable[tuple[Hashable, ...]]) -> list[Pair]:
+    """Those of some pairs whose cities were chosen, best first."""
+    wanted = set(chosen)
+    return best_pairs(pair for pair in pairs if pair.cities in wanted)
