@@ -66,7 +66,9 @@ def answers(
 ) -> dict[Hashable, dict[Hashable, Answer]]:
     """What answers each of some needs at a seminar, by city; needs that nothing answers are left out."""
     found: dict[Hashable, dict[Hashable, Answer]] = {}
-    for need in needs:
+    asked = list(needs)
+    corpus.prepare(asked, min_band, cross_region, SuggestionKind.SEMINAR)
+    for need in asked:
         for match in corpus.matches(need, min_band, cross_region, None, SuggestionKind.SEMINAR):
             by_city = found.setdefault(need, {})
             city = corpus.city_of(match.practice)
