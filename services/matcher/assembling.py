@@ -14,8 +14,9 @@ from sqlmodel import Session
 
 from services.matcher.engine.assignment import gain_lost
 from services.matcher.engine.balance import Cities, share
+from services.matcher.engine.gathering import Answer, Answers, gatherings
 from services.matcher.engine.pairing import Pair, pairs_among, propose
-from services.matcher.engine.seminars import HAND_OUT, Answer, Answers, gatherings, listed, seminars_of
+from services.matcher.engine.seminars import HAND_OUT, listed, seminars_of
 from services.matcher.engine.store import PRACTICE
 from services.matcher.keeping import ENGINE_VERSION, Keeper, rows_of
 from services.matcher.proposing import proposals

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from sqlmodel import Session
 
+from services.matcher.engine.gathering import answers
 from services.matcher.engine.pairing import propose
-from services.matcher.engine.seminars import answers
 from services.matcher.engine.store import NEED
 from services.matcher.keeping import Keeper, rows_of
 from services.matcher.proposing import proposals
