@@ -77,6 +77,14 @@ class RoundRequest(Shape):
     cross_region: Flag = True
     callback_url: str | None = ShapeField(default=None, max_length=2100)
 
+    @field_validator("assignment")
+    @classmethod
+    def _shared_out(cls, assignment: Assignment, info: ValidationInfo) -> Assignment:
+        """Refuse what has no exact answer in time: sets of up to eight cities shared out within capacities."""
+        if assignment is Assignment.BALANCED and info.data.get("kind") is SuggestionKind.SEMINAR:
+            raise ValueError("seminars are not balanced; ask for top")
+        return assignment
+
     @field_validator("cross_region")
     @classmethod
     def _fits(cls, cross_region: bool, info: ValidationInfo) -> bool:

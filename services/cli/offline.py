@@ -107,6 +107,8 @@ def match(
     from services.cli.listing_files import BadInput, read_listings
     from services.cli.printing import PAIR_PRINTERS
 
+    if kind is SuggestionKind.SEMINAR and assignment is Assignment.BALANCED:
+        raise typer.BadParameter("seminars are listed as top; take top", param_hint="--assignment")
     watch = Stopwatch()
     with watch.stage("read"):
         try:
@@ -156,7 +158,7 @@ def _found(
     from services.matcher.engine.seminars import propose_seminars
 
     if kind is SuggestionKind.SEMINAR:
-        return propose_seminars(corpus, corpus.cities, top, min_band, assignment=assignment)
+        return propose_seminars(corpus, corpus.cities, top, min_band)
     if assignment is Assignment.BALANCED:
         return propose_balanced(corpus, kind, _watched(corpus.cities, "Matching"), top, min_band)
     if kind is SuggestionKind.STUDY_VISIT:

@@ -16,7 +16,7 @@ from services.matcher.engine.assignment import gain_lost
 from services.matcher.engine.balance import Cities, share
 from services.matcher.engine.gathering import Answer, Answers, gatherings
 from services.matcher.engine.pairing import Pair, pairs_among, propose
-from services.matcher.engine.seminars import HAND_OUT, listed, seminars_of
+from services.matcher.engine.seminars import listed, seminars_of
 from services.matcher.engine.store import PRACTICE
 from services.matcher.keeping import ENGINE_VERSION, Keeper, rows_of
 from services.matcher.proposing import proposals
@@ -111,17 +111,16 @@ def _balanced(
 def _seminars(
     keeper: Keeper, session: Session, wanted: RoundRequest, scope: Scope, found: Sequence[BlockFound]
 ) -> _Chosen:
-    """Cluster the needs of all blocks, and hand out the seminars that come of them."""
+    """Cluster the needs of all blocks, and list the seminars that come of them."""
     answered: Answers = {
         need: {city: Answer(score, strong=strong) for city, (score, strong) in by_city.items()}
         for block in found
         for need, by_city in block.answers.items()
     }
     made = gatherings(keeper.corpus, answered)
-    chosen = HAND_OUT[wanted.assignment](made, scope.learners, wanted.per_city)
+    chosen = listed(made, scope.learners, wanted.per_city)
     pairs = seminars_of(keeper.corpus, chosen, wanted.min_band, wanted.cross_region)
-    best = listed(made, scope.learners, wanted.per_city)
-    return _explained(keeper, session, wanted, pairs, fsum(one.score for one in best))
+    return _explained(keeper, session, wanted, pairs, fsum(pair.score for pair in pairs))
 
 
 def _explained(

@@ -5,7 +5,7 @@ Exact, by flows over the candidates that there are (Google OR-tools; cost scalin
 many can have a partner is a largest flow; a cheapest flow that is held to this number is the choice.
 """
 
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from math import fsum
 
 import numpy as np
@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from ortools.graph.python.linear_sum_assignment import SimpleLinearSumAssignment
 from ortools.graph.python.max_flow import SimpleMaxFlow
 from ortools.graph.python.min_cost_flow import SimpleMinCostFlow
-from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import csr_array, eye_array, hstack
 
 UNITS = 10_000
 """Costs are whole: so many units for a point of the score. A total is exact to half a unit for each pair.
@@ -24,7 +22,6 @@ bits: with scores up to 100 that is enough for a million cities.
 """
 
 MOST_CITIES = 1_000_000
-EXACT = {"mip_rel_gap": 0.0}
 
 Numbers = NDArray[np.int64]
 
@@ -182,49 +179,3 @@ def top_total(
             lists.setdefault(owner, []).append((-score, tuple(map(str, cities)), cities))
     best = {cities for entries in lists.values() for _, _, cities in sorted(entries)[:per_city]}
     return fsum(candidates[cities] for cities in best)
-
-
-def share_groups(
-    groups: Sequence[Collection[Hashable]],
-    learners: Sequence[Collection[Hashable]],
-    scores: Sequence[float],
-    per_city: int,
-) -> list[int]:
-    """Which groups of cities to propose, so that no city stands in more than `per_city`, by their numbers.
-
-    First that the most cities learn in one (`learners` says who would in each group), then the largest total
-    score. Sets of more than two are no flow: two integer programs, the second held to what the first found
-    (scipy's HiGHS, exact). The same groups in the same order give the same choice.
-    """
-    if not groups:
-        return []
-    within = _membership(groups)
-    served = _membership(learners)
-    # Columns: a group each, then for each city whether it learns.
-    count, cities = len(groups), served.shape[0]
-    rules = [
-        LinearConstraint(hstack([within, csr_array((within.shape[0], cities))]), ub=per_city),
-        LinearConstraint(hstack([served, -eye_array(cities)]), lb=0.0),
-    ]
-    learning = np.append(np.zeros(count), np.ones(cities))
-    covered = _program(-learning, rules)
-    held = LinearConstraint(learning[None, :], lb=round(float(learning @ covered)))
-    chosen = _program(-np.append(np.asarray(scores, np.float64), np.zeros(cities)), [*rules, held])
-    return np.flatnonzero(chosen[:count] > 0.5).tolist()
-
-
-def _membership(groups: Sequence[Collection[Hashable]]) -> csr_array:
-    """Cities (rows) and the groups (columns) that hold them."""
-    places = {city: place for place, city in enumerate(sorted(set().union(*groups), key=str))}
-    entries = [(places[city], number) for number, group in enumerate(groups) for city in group]
-    rows, columns = zip(*entries, strict=True)
-    return csr_array((np.ones(len(entries)), (rows, columns)), shape=(len(places), len(groups)))
-
-
-def _program(costs: NDArray[np.float64], rules: Sequence[LinearConstraint]) -> NDArray[np.float64]:
-    """The cheapest choice of yes and no for each column."""
-    found = milp(
-        costs, integrality=np.ones(len(costs)), bounds=Bounds(0, 1), constraints=rules, options=EXACT
-    )
-    _check(found.status, 0)
-    return np.asarray(found.x, np.float64)

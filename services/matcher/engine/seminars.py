@@ -2,10 +2,9 @@
 """Seminars: 3 to 8 cities of both regions around one cluster of like needs, with strong practices of both."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable
 from math import fsum
 
-from services.matcher.engine.assignment import share_groups
 from services.matcher.engine.corpus import Corpus
 from services.matcher.engine.gathering import (
     FEWEST_CITIES,
@@ -25,7 +24,7 @@ from services.matcher.engine.pairing import (
     strongest,
 )
 from services.matcher.engine.store import NEED
-from twinning.terms import Assignment, Band, CityRole, Region, SuggestionKind
+from twinning.terms import Band, CityRole, Region, SuggestionKind
 
 
 def seminar(
@@ -95,22 +94,6 @@ def listed(made: Iterable[Gathering], learners: Collection[Hashable], per_city: 
     return kept
 
 
-def balanced(made: Iterable[Gathering], learners: Collection[Hashable], per_city: int) -> list[Gathering]:
-    """The seminars that are handed out so that no city stands in more than so many, best first."""
-    having = set(learners)
-    open_to = [one for one in sorted(made, key=order) if one.learners.keys() & having]
-    served = [one.learners.keys() & having for one in open_to]
-    chosen = share_groups([one.cities for one in open_to], served, [one.score for one in open_to], per_city)
-    return [open_to[number] for number in chosen]
-
-
-HAND_OUT: Mapping[str, Callable[[Iterable[Gathering], Collection[Hashable], int], list[Gathering]]] = {
-    Assignment.TOP: listed,
-    Assignment.BALANCED: balanced,
-}
-"""How seminars are handed out."""
-
-
 def propose_seminars(
     corpus: Corpus,
     learners: Collection[Hashable],
@@ -118,12 +101,10 @@ def propose_seminars(
     min_band: str | None = "possible",
     cross_region: bool = True,
     only: Needs = None,
-    assignment: str = Assignment.TOP,
 ) -> list[Pair]:
     """The seminars of some learners, best first; the needs of all cities make the clusters."""
     made = gatherings(corpus, answers(corpus, needs_asking(corpus, only), min_band, cross_region))
-    chosen = HAND_OUT[assignment](made, learners, per_city)
-    return seminars_of(corpus, chosen, min_band, cross_region)
+    return seminars_of(corpus, listed(made, learners, per_city), min_band, cross_region)
 
 
 def seminars_of(

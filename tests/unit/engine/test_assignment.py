@@ -14,7 +14,6 @@ from services.matcher.engine.assignment import (
     TooLarge,
     assign,
     gain_lost,
-    share_groups,
     share_out,
     top_total,
 )
@@ -126,32 +125,6 @@ def test_a_market_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) 
 
     with pytest.raises(TooLarge, match="4 cities are more than 3"):
         share_out({("a", "x"): 1.0, ("b", "y"): 1.0}, {}, 1)
-
-
-GROUPS = st.lists(
-    st.tuples(st.frozensets(st.integers(0, 6), min_size=3, max_size=5), st.integers(1, 100)), max_size=7
-)
-
-
-@given(GROUPS, st.integers(1, 2))
-@settings(max_examples=80, deadline=None)
-def test_groups_are_the_best_of_all_that_fit(groups: list[tuple[frozenset[int], int]], most: int) -> None:
-    """No city in more than so many groups; of all such choices none teaches or then totals more."""
-    cities = [its for its, _ in groups]
-    learners = [sorted(its)[1:] for its in cities]
-    scores = [float(score) for _, score in groups]
-
-    chosen = share_groups(cities, learners, scores, most)
-
-    def value(some: tuple[int, ...]) -> tuple[int, float]:
-        return len({city for each in some for city in learners[each]}), sum(scores[each] for each in some)
-
-    def within(some: tuple[int, ...]) -> bool:
-        return all(sum(city in cities[each] for each in some) <= most for city in range(7))
-
-    every = [some for size in range(len(groups) + 1) for some in combinations(range(len(groups)), size)]
-    assert within(tuple(chosen))
-    assert value(tuple(chosen)) == max(value(some) for some in every if within(some))
 
 
 def test_what_sharing_costs_is_a_share_of_the_lists_without_limits() -> None:

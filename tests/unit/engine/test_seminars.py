@@ -17,7 +17,6 @@ from services.matcher.engine.gathering import answers, gatherings
 from services.matcher.engine.index import MatchIndex
 from services.matcher.engine.pairing import Pair
 from services.matcher.engine.seminars import (
-    balanced,
     listed,
     needs_asking,
     propose_seminars,
@@ -195,18 +194,6 @@ def test_a_learner_has_so_many_seminars_and_a_scope_narrows_the_lists() -> None:
         assert {each.cities for each in listed(made, learners, 1)} == expected
 
 
-def test_balanced_seminars_ask_no_city_too_often() -> None:
-    """In any role a city is in at most so many, and everybody who could learn in one alone still does."""
-    corpus = crowd()
-    made = gatherings(corpus, answers(corpus, needs_asking(corpus)))
-
-    for most in (1, 2):
-        chosen = balanced(made, corpus.cities, most)
-        asked = [key for each in chosen for key in each.cities]
-        assert max(asked.count(key) for key in asked) <= most
-        assert propose_seminars(corpus, corpus.cities, most, assignment="balanced") != []
-
-
 def test_a_seminar_is_found_again_and_falls_with_its_ground() -> None:
     """From its hosts and needs a seminar is found as it was; without a host's practice there is none."""
     corpus = readers(4)
@@ -255,4 +242,3 @@ def test_no_needs_make_no_trees() -> None:
     """An empty catalogue has nothing to gather around."""
     assert like_needs(MatchIndex(), []) == []
     assert propose_seminars(Corpus(), [], 3) == []
-    assert propose_seminars(Corpus(), [], 3, assignment="balanced") == []
