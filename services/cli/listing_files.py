@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from services.cli.json_lines import BadInput, Place, Row, json_rows, lines
+from services.matcher.engine.exchange import Exchange, exchange_of
 from twinning.cities import CityCreate
 from twinning.forms import NeedCreate, PracticeCreate
 from twinning.languages import detect
@@ -69,6 +70,14 @@ class ListedText:
     def language(self) -> str:
         """The language that it is written in, as the front door would find it."""
         return detect(f"{self.fields.title}\n{self.body}", self.fields.languages)
+
+    @property
+    def exchange(self) -> Exchange:
+        """What it says of how an exchange could go."""
+        said = self.fields.model_dump(
+            mode="json", include={"languages", "seeks", "months", "party_size", "hosting"}
+        )
+        return exchange_of(**said)
 
     @property
     def text(self) -> str:

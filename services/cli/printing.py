@@ -17,7 +17,6 @@ from services.matcher.engine.corpus import Corpus
 from services.matcher.engine.index import Match
 from services.matcher.engine.pairing import Pair
 from services.matcher.engine.reasons import Document, explain
-from twinning.terms import CityRole, SuggestionKind
 
 _COLUMNS = (
     "need_ref",
@@ -65,11 +64,9 @@ def _reason(corpus: Corpus, listed: Listed, found: Match) -> dict[str, Any]:
 
 def _suggestion(corpus: Corpus, listed: Listed, pair: Pair) -> dict[str, Any]:
     """A pair in the shape of a suggestion, references in place of ids."""
-    visit = (CityRole.HOST, CityRole.VISITOR)
-    roles = visit if pair.kind is SuggestionKind.STUDY_VISIT else (CityRole.PARTNER, CityRole.PARTNER)
     facts = [
         (listed.cities[str(city)].facts, corpus.city(city), role)
-        for city, role in zip(pair.cities, roles, strict=True)
+        for city, role in zip(pair.cities, pair.roles, strict=True)
     ]
     return {
         "kind": pair.kind,

@@ -148,7 +148,7 @@ def _find(
         keeper, session, [*wanted.values(), *((p, least) for p, least in others.values() if p)]
     )
     needs = _needs_of(corpus, cities[SuggestionKind.STUDY_VISIT])
-    unmet = {need for need in needs if not corpus.matches(need, asked.min_band, depth=None)}
+    unmet = {need for need in needs if not corpus.is_met(need, asked.min_band)}
     return Found(
         kept_at=asked.kept_at,
         lists={key: [pair_key(pair) for pair in found] for key, found in made.items()},

@@ -4,8 +4,8 @@
 import pytest
 
 from services.matcher import rounds as running
+from services.matcher.assembling import gini
 from services.matcher.matching import Matcher
-from services.matcher.rounds import gini
 from tests.catalogues import Catalogue
 from tests.integration.test_suggesting import TEXTS
 from twinning import outbox, rounds, standing

@@ -10,6 +10,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from services.matcher.engine import weights
 from services.matcher.engine.lists import Counts, Items, Numbers, Weights, grown
@@ -182,3 +183,16 @@ class Texts:
         """In how many stored texts a term occurs."""
         number = self._numbers.get(stem)
         return 0 if number is None else int(self._frequency[number])
+
+    def vectors(self, keys: Sequence[Key]) -> csr_array:
+        """The idf-weighted words of stored texts of one kind: a row for each, a column for each word in them.
+
+        Rows have length 1; that of an empty text is empty.
+        """
+        shelf = self._shelves[self._kinds[keys[0]]] if keys else self._shelves[NEED]
+        sizes, terms, counts = shelf.rows.gather([shelf.slots[key] for key in keys])
+        values = weights.NEED_WEIGHT[counts] * weights.idf(len(self), self._frequency[terms])
+        values /= np.repeat(weights.lengths(values, sizes), sizes)
+        words, columns = np.unique(terms, return_inverse=True)
+        heads = np.append(0, np.cumsum(sizes))
+        return csr_array((values, columns, heads), shape=(len(keys), len(words)))
