@@ -203,23 +203,27 @@ class Vocabulary:
         self._spellings = Spellings()
         self._term_of: Items = np.zeros(0, np.int32)
         self._latest: Items = np.zeros(0, np.int32)
-        self._count_batch([" ".join(STOP_WORDS)])
+        self._count_batch([" ".join(STOP_WORDS)], ["en"])
         self._term_of[: self._spellings.known] = -1
 
-    def count(self, texts: Sequence[str]) -> Counted:
-        """The terms of some texts: for each what `count_terms` finds in it."""
-        parts = [self._count_batch(texts[start : start + _BATCH]) for start in range(0, len(texts), _BATCH)]
+    def count(self, texts: Sequence[str], languages: Sequence[str] = ()) -> Counted:
+        """The terms of some texts: for each what `count_terms` finds; all English if not told otherwise."""
+        told = languages or ["en"] * len(texts)
+        batches = (slice(start, start + _BATCH) for start in range(0, len(texts), _BATCH))
+        parts = [self._count_batch(texts[batch], told[batch]) for batch in batches]
         return Counted(self.stems, *map(np.concatenate, zip(*parts, strict=True))) if parts else gathered(())
 
-    def _count_batch(self, texts: Sequence[str]) -> tuple[Numbers, Items, Counts]:
+    def _count_batch(self, texts: Sequence[str], languages: Sequence[str]) -> tuple[Numbers, Items, Counts]:
         """Sizes, terms and counts of a few texts; what the table does not cover is counted one by one."""
-        words, sizes = self._words(texts)
+        pairs = [*zip(texts, languages, strict=True)]
+        # Only English is cut into nothing but words; a character that has no place in the table says so.
+        words, sizes = self._words([text if language == "en" else _APART for text, language in pairs])
         terms, counts = np.empty(len(words), np.int32), np.empty(len(words), np.uint16)
         end = _tally(words, sizes, self._term_of, self._latest, terms, counts)
         left = np.flatnonzero(sizes < 0)
         if not len(left):
             return sizes, terms[:end], counts[:end]
-        apart = gathered([count_terms(texts[place]) for place in left.tolist()])
+        apart = gathered([count_terms(*pairs[place]) for place in left.tolist()])
         numbers = self._numbered(apart.stems)
         both = Counted(
             self.stems,

@@ -60,6 +60,15 @@ def test_each_text_counts_as_if_it_were_alone(first: list[str], second: list[str
         assert list(vocabulary.count(texts)) == [capped(count_terms(text)) for text in texts]
 
 
+def test_each_text_is_counted_in_its_language() -> None:
+    """A language other than English is cut as `count_terms` cuts it, in its place among the others."""
+    texts, languages = ["Lebenslanges Lernen", "lifelong learning", "học tập suốt đời"], ["de", "en", "vi"]
+
+    counted = Vocabulary().count(texts, languages)
+
+    assert list(counted) == [*map(count_terms, texts, languages)]
+
+
 @pytest.mark.parametrize("code", [0x2000, 0x3100])
 def test_each_character_is_read_as_it_is_counted(code: int) -> None:
     """Between two letters, and beside one, each character up to a bound does what it does alone."""
