@@ -33,7 +33,7 @@ BOLDNESS = 0.4
 _SAMPLE = 128
 _SEEDS = 32
 _BATCH = 16_384
-_MARGIN = 6
+_MARGIN = 2
 _NEVER = np.float32(-1e9)
 
 
@@ -211,5 +211,5 @@ def _block_edges(rows: int) -> Numbers:
     edges, step = [0], _SAMPLE
     while edges[-1] < rows:
         edges.append(min(rows, edges[-1] + step))
-        step = min(BLOCK, 2 * edges[-1])
+        step = min(BLOCK, edges[-1])
     return np.array(edges, np.int64)

@@ -267,20 +267,20 @@ def swept(
     """Find the places where sum + rest x norm exceeds the bar, with their sums; all sums are 0 afterwards.
 
     A stretch of 64 is first held against the highest norm in it, which the processor does at once. The loops
-    say "or" because a running maximum would not be taken at once.
+    say "or", into a number, because neither a running maximum nor a truth value would be taken at once.
     """
     count = 0
     for group in range(len(peaks)):
         begin = group * GROUP
         near = sums[begin : begin + GROUP]
         lowest = bar - rest * peaks[group]
-        hit = False
+        hit = 0
         for place in range(GROUP):
             hit |= near[place] > lowest
         if hit:
             for part in range(0, GROUP, _PART):
                 some, norm = near[part : part + _PART], norms[begin + part : begin + part + _PART]
-                hit = False
+                hit = 0
                 for place in range(_PART):
                     hit |= some[place] + rest * norm[place] > bar
                 if hit:

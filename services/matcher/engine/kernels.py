@@ -227,7 +227,7 @@ def swept(sums: Floats, lows: Floats, bar: float, alive: Flags, city: Items, mas
     for begin in range(0, len(sums), _GROUP):
         end = min(begin + _GROUP, len(sums))
         near, low = sums[begin:end], lows[begin:end]
-        hit = False
+        hit = 0
         for place in range(end - begin):
             hit |= near[place] >= bar32 * low[place]
         if hit:
