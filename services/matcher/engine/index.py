@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.sparse import csr_array
 
-from services.matcher.engine import kernels, weights
+from services.matcher.engine import kernels, many, weights
+from services.matcher.engine.join import Asked, Join, Rows
 from services.matcher.engine.lists import Items, Numbers, Weights, grown
 from services.matcher.engine.shelf import Key
 from services.matcher.engine.store import NEED, PRACTICE, City, Entry, Mask, Texts
@@ -26,6 +27,10 @@ _ROUNDING = 1e-9
 _SLACK = 1e-4
 """What single precision can take from a sum of some thousand products; it only ever steers a filter."""
 
+_BLOCK = 8192
+"""Needs that are ranked at once; more would only take more memory."""
+
+_WIDENING = (weights.FEEDBACK_PRACTICES, weights.FEEDBACK_TERMS, weights.FEEDBACK_LENGTH)
 _NEED_WEIGHT_32 = weights.NEED_WEIGHT.astype(np.float32)
 
 
@@ -68,6 +73,7 @@ class MatchIndex(Texts):
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self._recent: tuple[Key, bytes | None, Query] | None = None
         self._scales: Weights | None = None
+        self._snapshot: many.Snapshot | None = None
         # Kept between calls because making them costs as much as a search; all zero, but for the factors.
         self._dense = np.zeros(0)
         self._factors = np.zeros(0)
@@ -75,7 +81,7 @@ class MatchIndex(Texts):
         super().__init__(entries)
 
     def _changed(self) -> None:
-        self._recent = self._scales = None
+        self._recent = self._scales = self._snapshot = None
 
     def rank(
         self, need_key: Key, mask: Mask | None = None, limit: int | None = None, floor: float = 0.0
@@ -115,9 +121,73 @@ class MatchIndex(Texts):
     def rank_many(
         self, needs: Sequence[Key], masks: Sequence[Mask | None], floor: float = 0.0, limit: int | None = None
     ) -> dict[Key, list[Match]]:
-        """For each of many needs, with a mask each, just what ``rank(need, mask, limit, floor)`` gives."""
-        pairs = zip(needs, masks, strict=True)
-        return {need: self.rank(need, mask, limit, floor) for need, mask in pairs}
+        """For each of many needs, with a mask each, just what ``rank(need, mask, limit, floor)`` gives.
+
+        Above a floor and in a large catalogue this costs a small part of what ranking one by one costs.
+        """
+        asked = dict(zip(needs, masks, strict=True))
+        found: dict[Key, list[Match]] = {}
+        if floor > 0.0 and self._pays(len(asked)):
+            keys = list(asked)
+            for first in range(0, len(keys), _BLOCK):
+                block = keys[first : first + _BLOCK]
+                found |= self._ranked_block(block, [asked[key] for key in block], floor, limit)
+        return {
+            key: found[key] if key in found else self.rank(key, mask, limit, floor) for key, mask in asked.items()
+        }
+
+    def _pays(self, needs: int) -> bool:
+        """Whether so many needs are ranked sooner as a block, the join to be built included."""
+        practices = 0 if self._snapshot else len(self._shelves[PRACTICE])
+        return needs >= many.FEWEST_NEEDS + practices // many.PRACTICES_A_NEED
+
+    def snapshot(self) -> many.Snapshot:
+        """The practices made ready for many searches, kept until a change."""
+        if self._snapshot is None:
+            shelf, width = self._shelves[PRACTICE], len(self._stems)
+            slots = shelf.live()
+            sizes, terms, counts = shelf.rows.gather(slots)
+            values = weights.PRACTICE_WEIGHT[counts] * np.repeat(self._all_scales()[slots], sizes)
+            themes = (values * self._idf(terms)).astype(np.float32)
+            rows = Rows(np.append(0, np.cumsum(sizes)), terms, values.astype(np.float32))
+            place = np.zeros(shelf.size, np.int64)
+            place[sorted(slots.tolist(), key=lambda slot: str(shelf.keys[slot]))] = np.arange(len(slots))
+            self._snapshot = many.Snapshot(Join(rows, width, shelf.city[slots], themes), slots, place)
+        return self._snapshot
+
+    def _ranked_block(
+        self, keys: list[Key], masks: list[Mask | None], floor: float, limit: int | None
+    ) -> dict[Key, list[Match]]:
+        """The matches of those needs of a block that need not be ranked by themselves."""
+        shelf, rows, snapshot = self._shelves[NEED], self._shelves[PRACTICE].rows, self.snapshot()
+        sizes, terms, counts = shelf.rows.gather([shelf.slots[key] for key in keys])
+        factors = self._idf(np.arange(len(self._stems)))
+        own = weights.NEED_WEIGHT[counts] * factors[terms]
+        own /= np.repeat(weights.lengths(own, sizes), sizes)
+        needs = many.Needs(np.append(0, np.cumsum(sizes)), terms, own)
+        asked = Asked(np.full(len(keys), floor), *many.lines_of(masks, len(self._cities)))
+        selected = snapshot.join.select(Rows(*needs[:2], own.astype(np.float32)), many.KEEP, asked, many.ROOM)
+        chosen = many.Chosen(
+            snapshot.named(selected.rows), selected.lost, snapshot.named(selected.above), selected.above_count
+        )
+        practices = many.Practices(rows.start, rows.size, rows.entries, self._all_scales(), snapshot.place)
+        answers = many.Answers.room_for(len(keys))
+        many.answer(needs, practices, chosen, many.Feedback(weights.PRACTICE_WEIGHT, factors, *_WIDENING), floor, answers)
+        return {
+            key: self._matches(key, *(column[line, :count] for column in answers[1:]), limit)
+            for line, (key, count) in enumerate(zip(keys, answers.count.tolist(), strict=True))
+            if count != many.ALONE
+        }
+
+    def _matches(self, need: Key, slots: Numbers, first: Weights, score: Weights, limit: int | None) -> list[Match]:
+        """Scored practices as matches, best first, equal scores in the order of their keys."""
+        if not len(slots):
+            return []
+        place = self.snapshot().place[slots]
+        order = np.lexsort((place, -score))[:limit]
+        keys = self._shelves[PRACTICE].keys
+        found = zip(slots[order].tolist(), first[order].tolist(), score[order].tolist(), strict=True)
+        return [Match(need, keys[slot], one, total) for slot, one, total in found]
 
     def match(self, need_key: Key, practice_key: Key, mask: Mask | None = None) -> Match:
         """One pair, scored as `rank` scores it, whether or not it would rank."""

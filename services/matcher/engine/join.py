@@ -108,7 +108,7 @@ class Join:
         self._rank[np.argsort(-frequency, kind="stable")] = np.arange(width, dtype=np.int32)
         self.width = int(np.count_nonzero(frequency))
         heavy = joining.heaviest(rows.ptr, rows.terms, rows.values if themes is None else themes)
-        heavy = np.where(heavy >= 0, self._rank[heavy], -1)
+        heavy = np.append(self._rank, -1)[heavy]
         # A sample of all themes stands first: it gives each query a bar soon.
         sample = np.arange(0, len(rows), max(1, len(rows) // _SAMPLE))[:_SAMPLE]
         key = heavy.astype(np.int64)
@@ -169,9 +169,7 @@ class Join:
 
     def _named(self, places: Items) -> Items:
         """Places in the join's own order as numbers of rows; -1 stays."""
-        if not len(self):
-            return places
-        return np.where(places >= 0, self.order[places], -1).astype(np.int32)
+        return np.append(self.order, -1).astype(np.int32)[places]
 
     def _ranked(self, queries: Rows) -> Rows:
         """Queries with their terms numbered and sorted as those of the rows."""
