@@ -136,6 +136,16 @@ class MatchIndex(Texts):
             key: found[key] if key in found else self.rank(key, mask, limit, floor) for key, mask in asked.items()
         }
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes held by all arrays; keys, words and a snapshot come on top."""
+        arrays = (self._frequency, self._norms, self._dense, self._factors, self._sums)
+        return (
+            sum(array.nbytes for array in arrays)
+            + self._lengths.nbytes
+            + sum(shelf.nbytes for shelf in self._shelves.values())
+        )
+
     def _pays(self, needs: int) -> bool:
         """Whether so many needs are ranked sooner as a block, the join to be built included."""
         practices = 0 if self._snapshot else len(self._shelves[PRACTICE])
@@ -152,7 +162,10 @@ class MatchIndex(Texts):
             rows = Rows(np.append(0, np.cumsum(sizes)), terms, values.astype(np.float32))
             place = np.zeros(shelf.size, np.int64)
             place[sorted(slots.tolist(), key=lambda slot: str(shelf.keys[slot]))] = np.arange(len(slots))
-            self._snapshot = many.Snapshot(Join(rows, width, shelf.city[slots], themes), slots, place)
+            stem_place = np.empty(width, np.int64)
+            stem_place[sorted(range(width), key=self._stems.__getitem__)] = np.arange(width)
+            join = Join(rows, width, shelf.city[slots], themes)
+            self._snapshot = many.Snapshot(join, slots, place, stem_place)
         return self._snapshot
 
     def _ranked_block(
@@ -171,8 +184,9 @@ class MatchIndex(Texts):
             snapshot.named(selected.rows), selected.lost, snapshot.named(selected.above), selected.above_count
         )
         practices = many.Practices(rows.start, rows.size, rows.entries, self._all_scales(), snapshot.place)
+        feedback = many.Feedback(weights.PRACTICE_WEIGHT, factors, snapshot.stem_place, *_WIDENING)
         answers = many.Answers.room_for(len(keys))
-        many.answer(needs, practices, chosen, many.Feedback(weights.PRACTICE_WEIGHT, factors, *_WIDENING), floor, answers)
+        many.answer(needs, practices, chosen, feedback, floor, answers)
         return {
             key: self._matches(key, *(column[line, :count] for column in answers[1:]), limit)
             for line, (key, count) in enumerate(zip(keys, answers.count.tolist(), strict=True))

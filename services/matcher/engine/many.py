@@ -22,10 +22,10 @@ KEEP = 8
 ROOM = 96
 """Practices above the floor that a need may have here; one with more is ranked by itself."""
 
-FEWEST_NEEDS = 8
+FEWEST_NEEDS = 4
 """A block of fewer needs is ranked one by one: handing it over costs as much as it saves."""
 
-PRACTICES_A_NEED = 100
+PRACTICES_A_NEED = 25
 """So many practices are put into a join in the time that ranking one need by itself takes."""
 
 ALONE = -1
@@ -34,16 +34,17 @@ ALONE = -1
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The practices of one moment as a join; `slots` says where each row stands, `place` by slot whose key first."""
+    """The practices of one moment as a join: where each row stands, and what comes first by key or by stem."""
 
     join: Join
     slots: Numbers
     place: Numbers
+    stem_place: Numbers
 
     @property
     def nbytes(self) -> int:
         """Bytes held by the arrays."""
-        return self.join.nbytes + self.slots.nbytes + self.place.nbytes
+        return self.join.nbytes + sum(array.nbytes for array in (self.slots, self.place, self.stem_place))
 
     def named(self, rows: Items) -> Numbers:
         """Rows as slots; -1 stays."""
@@ -79,10 +80,11 @@ class Chosen(NamedTuple):
 
 
 class Feedback(NamedTuple):
-    """How needs are widened: weight by count, idf by term, how many practices and terms, how long."""
+    """How needs are widened: weight by count, idf and place among stems by term, how much, how many, how long."""
 
     table: Weights
     factors: Weights
+    stem_place: Numbers
     practices: int
     terms: int
     length: float
@@ -132,18 +134,20 @@ def _leaders(
 
 
 @njit(cache=True, nogil=True)
-def _widen(dense: Weights, terms: Items, totals: Weights, feedback: Feedback) -> bool:
-    """Add the heaviest terms to a need; False where terms of equal weight would have to be cut by their stems."""
+def _widen(dense: Weights, terms: Items, totals: Weights, feedback: Feedback) -> None:
+    """Add the heaviest terms to a need; where equal ones are cut apart, those whose stems come first."""
     most = feedback.terms
     if len(terms) > most and totals[most - 1] == totals[most]:
-        return False
+        first = np.flatnonzero(totals == totals[most])[0]
+        last = first + np.count_nonzero(totals == totals[most])
+        equal = terms[first:last]
+        terms[first:last] = equal[np.argsort(feedback.stem_place[equal])]
     square = 0.0
     for total in totals[:most]:
         square += total * total
     length = np.sqrt(square) if square > 0.0 else 1.0
     for place in range(min(most, len(terms))):
         dense[terms[place]] += feedback.length * (totals[place] / length)
-    return True
 
 
 @njit(cache=True, nogil=True)
@@ -180,15 +184,16 @@ def answer(
                 start, size, entries, best[:leaders], first[:leaders] / total, feedback.factors, feedback.table, pool
             )
             sure = leaders == len(kept) or first[leaders - 1] > chosen.lost[need]
-            if sure and _widen(dense, terms, totals, feedback):
+            if sure:
+                _widen(dense, terms, totals, feedback)
                 score = answers.score[need, :found]
                 kernels.scores_of(
                     start, size, entries, answers.slots[need, :found], dense, feedback.table, scales, score
                 )
+                for term in terms:
+                    dense[term] = 0.0
             else:
                 found = ALONE
-            for term in terms:
-                dense[term] = 0.0
         answers.count[need] = found
         for entry in range(begin, end):
             dense[needs.terms[entry]] = 0.0

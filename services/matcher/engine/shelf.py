@@ -68,6 +68,11 @@ class Shelf:
         self.rows.size[slot] = 0
         return True
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes held by the arrays."""
+        return self.alive.nbytes + self.city.nbytes + self.rows.nbytes + self.postings.nbytes
+
     def live(self) -> Numbers:
         """The slots that hold a text, in order."""
         return np.flatnonzero(self.alive[: self.size])
