@@ -41,9 +41,9 @@ _KANA_SHARE: Final = 0.1
 
 # The other official languages of ASEM's partner countries that the model knows.
 _MODELLED = [
-    "bg", "bn", "cs", "da", "de", "el", "en", "es", "et", "fi", "fr", "ga", "hi", "hr", "hu", "id", "it", "kk",
-    "lb", "lt", "lv", "mn", "ms", "mt", "nl", "no", "pl", "pt", "ro", "ru", "sk", "sl", "sv", "ta", "tl", "ur",
-    "vi",
+    "bg", "bn", "cs", "da", "de", "el", "en", "es", "et", "fi", "fr", "ga", "hi", "hr", "hu", "id", "it",
+    "kk", "lb", "lt", "lv", "mn", "ms", "mt", "nl", "no", "pl", "pt", "ro", "ru", "sk", "sl", "sv", "ta",
+    "tl", "ur", "vi",
 ]  # fmt: skip
 
 # Near twins share most of their words, so the model's certainty is divided between them.

@@ -63,16 +63,6 @@ _HAS_UNSPACED = re.compile(f"[{_UNSPACED}]")
 _THREE_BY_THREE = re.compile(r"[\u0e00-\u0eff]")
 _WORD = re.compile(rf"[\w{_spaced_marks()}]{{2,}}")
 _RUN = re.compile(rf"[{_UNSPACED}]+|(?:(?![{_UNSPACED}])[\w{_spaced_marks()}])+")
-_CLOSING = "\"')\\]\u2019\u201d\u300d\u300f\uff09"
-_SENTENCE_END = re.compile(
-    rf"[.!?\u2026\u17d4\u104b\u0964]+[{_CLOSING}]*\s+(?=[^\sa-z])|[\u3002\uff01\uff1f][{_CLOSING}]*\s*|\s*\n\s*"
-)
-# A full stop after one of these, or after a single letter or number, ends no sentence.
-_ABBREVIATED = re.compile(
-    r"(?:^|[\s(])(?:\w|\w\.\w|approx|art|bzw|ca|cf|chap|dept|dr|ed|etc|ex|fig|incl|max|min|mr|mrs|ms|no|nos|nr"
-    r"|p\.\s?ex|pp|prof|resp|sec|st|tel|u\.\s?a|usw|vol|vs|z\.\s?B)\.\s+$",
-    re.IGNORECASE,
-)
 _stem = Stemmer.Stemmer("english").stemWord
 
 # Latin, Greek and Cyrillic: there an accent is what a hurried writer leaves out. Elsewhere marks are letters.
@@ -211,12 +201,12 @@ def _terms(plain: str, cut: _Cut) -> Iterator[str]:
         yield from (_pair(one, other) for one, other in _pairs(plain, cut))
 
 
-def words(text: str, language: str = "en") -> Iterator[tuple[str, list[str]]]:
+@lru_cache(maxsize=4096)
+def words(text: str, language: str = "en") -> list[tuple[str, list[str]]]:
     """The words of a text as they are written, each with its terms; a run of an unspaced script is one."""
     cut = _cut_of(language)
-    for run in _RUN.findall(text):
-        if found := list(_terms(normal(run), cut)):
-            yield run, found
+    found = ((run, list(_terms(normal(run), cut))) for run in _RUN.findall(text))
+    return [(run, terms) for run, terms in found if terms]
 
 
 def surfaces(text: str, language: str = "en", among: Collection[str] = ()) -> dict[str, str]:
@@ -289,15 +279,3 @@ def _pair(one: re.Match[str], other: re.Match[str]) -> str:
 def is_unspaced(term: str) -> bool:
     """Whether a term is some letters of a script that puts no spaces between words."""
     return bool(_HAS_UNSPACED.match(term))
-
-
-def sentences(text: str) -> list[str]:
-    """The sentences of a text, each a verbatim slice of it without the white space around it."""
-    found, start = [], 0
-    for end in _SENTENCE_END.finditer(text):
-        if _ABBREVIATED.search(text, max(0, end.start() - 16), end.end()) and "\n" not in end[0]:
-            continue
-        found.append(text[start : end.end()].strip())
-        start = end.end()
-    found.append(text[start:].strip())
-    return [sentence for sentence in found if sentence]
