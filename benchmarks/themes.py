@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from services.matcher.engine.themes import suggest_themes, theme_texts
+from services.matcher.engine.themes import LEAST, suggest_themes, theme_texts
 
 GOALS = [f"sdg-{number}" for number in range(1, 18)]
 Rank = Callable[[str], dict[str, float]]
@@ -56,11 +56,15 @@ def read(path: Path) -> list[Judged]:
         ]
 
 
-def ours(text: str) -> dict[str, float]:
-    """The score of each goal by our suggestion."""
-    return dict.fromkeys(GOALS, 0.0) | {
-        theme: score for theme, score in suggest_themes(text, None) if theme in GOALS
-    }
+def ours(text: str, least: float = LEAST) -> dict[str, float]:
+    """The score of each goal by our suggestion; 0 where it is too small to be suggested."""
+    found = suggest_themes(text, None, least)
+    return dict.fromkeys(GOALS, 0.0) | {theme: score for theme, score in found if theme in GOALS}
+
+
+def ours_uncut(text: str) -> dict[str, float]:
+    """The same down to the smallest score."""
+    return ours(text, 0.0)
 
 
 def scikit() -> Rank:
@@ -110,7 +114,7 @@ def main() -> None:
     print(f"{'':<10}{'':<16}{'texts':>6}{'top 1':>8}{'top 3':>8}{'F1':>8}{'AUC':>8}")
     for half in ("seen", "unseen"):
         some = [row for row in rows if row.seen is (half == "seen")]
-        for name, rank in {"ours": ours, "scikit-learn": scikit()}.items():
+        for name, rank in {"ours": ours, "ours, uncut": ours_uncut, "scikit-learn": scikit()}.items():
             judged = [(row, rank(row.text)) for row in some]
             ranked = [
                 (row.goal, sorted(scores, key=lambda goal: -scores[goal]), row.text)

@@ -18,7 +18,8 @@ from services.matcher.engine.corpus import Corpus
 from services.matcher.engine.index import Match
 from services.matcher.engine.lists import HIGHEST_COUNT
 from services.matcher.engine.pairing import public_score
-from services.matcher.engine.text import count_terms, is_unspaced, normal, sentences, surfaces, words
+from services.matcher.engine.sentences import sentences
+from services.matcher.engine.text import count_terms, is_unspaced, normal, surfaces, words
 from twinning.terms import Band
 
 MOST_MISSING = 5
@@ -162,8 +163,16 @@ def _nameable(document: Document) -> list[tuple[str, list[str]]]:
 def _quote(document: Document, worth: Mapping[str, float]) -> str:
     """The sentence that carries most of the score; the title when the text has no part in it."""
     quote, most = document.title, 0.0
-    for sentence in sentences(document.body):
-        carried = fsum(worth.get(term, 0.0) for term in count_terms(sentence, document.language))
+    for sentence, terms in _sentences(document):
+        carried = fsum(worth.get(term, 0.0) for term in terms)
         if carried > most:
             quote, most = sentence, carried
     return quote
+
+
+@lru_cache(maxsize=1024)
+def _sentences(document: Document) -> list[tuple[str, list[str]]]:
+    """The sentences of a document's body, each with its terms."""
+    return [
+        (sentence, list(count_terms(sentence, document.language))) for sentence in sentences(document.body)
+    ]

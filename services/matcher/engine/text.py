@@ -10,7 +10,7 @@ languages other than English pieces of words or pairs of syllables are counted b
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -19,7 +19,9 @@ from itertools import chain, pairwise
 import Stemmer
 import yaml
 
-ANALYSIS = "folded.snowball-en.stops.pieces-4.2"
+from services.matcher.engine.american import american
+
+ANALYSIS = "folded.us-spelling.snowball-en.stops.pieces-4.3"
 """Names the way texts are cut; counts kept under another name are to be counted anew."""
 
 LONGEST_TERM = 64
@@ -63,19 +65,8 @@ _HAS_UNSPACED = re.compile(f"[{_UNSPACED}]")
 _THREE_BY_THREE = re.compile(r"[\u0e00-\u0eff]")
 _WORD = re.compile(rf"[\w{_spaced_marks()}]{{2,}}")
 _RUN = re.compile(rf"[{_UNSPACED}]+|(?:(?![{_UNSPACED}])[\w{_spaced_marks()}])+")
-_CLOSING = "\"')\\]\u2019\u201d\u300d\u300f\uff09"
-_SENTENCE_END = re.compile(
-    rf"[.!?\u2026\u17d4\u104b\u0964]+[{_CLOSING}]*\s+(?=[^\sa-z])|[\u3002\uff01\uff1f][{_CLOSING}]*\s*|\s*\n\s*"
-)
-# A full stop after one of these, or after a single letter or number, ends no sentence.
-_ABBREVIATED = re.compile(
-    r"(?:^|[\s(])(?:\w|\w\.\w|approx|art|bzw|ca|cf|chap|dept|dr|ed|etc|ex|fig|incl|max|min|mr|mrs|ms|no|nos|nr"
-    r"|p\.\s?ex|pp|prof|resp|sec|st|tel|u\.\s?a|usw|vol|vs|z\.\s?B)\.\s+$",
-    re.IGNORECASE,
-)
 # Its own cache costs more than a stem; `_term` remembers what is asked for often.
-stemmer = Stemmer.Stemmer("english", 0)
-_stem = stemmer.stemWord
+_STEMMER = Stemmer.Stemmer("english", 0)
 
 # Latin, Greek and Cyrillic: there an accent is what a hurried writer leaves out. Elsewhere marks are letters.
 _ACCENTED = _character_class(
@@ -107,10 +98,16 @@ def normal(text: str) -> str:
     return _COMPOSED_LOOKING.sub(lambda letter: _PLAIN_LETTERS[letter[0]], whole)
 
 
+def stems_of(words: Sequence[str]) -> list[str]:
+    """The stems of normal words: those of their American spelling, so that both spellings have one."""
+    found: list[str] = _STEMMER.stemWords([american(word[:LONGEST_TERM]) for word in words])
+    return found
+
+
 @lru_cache(maxsize=1 << 16)
 def _term(word: str) -> str | None:
     """The stem of one lower-case word, or None when it is a stop word."""
-    return None if word in STOP_WORDS else _stem(word[:LONGEST_TERM])
+    return None if word in STOP_WORDS else stems_of([word])[0]
 
 
 def _clusters(run: str) -> Iterator[str]:
@@ -161,7 +158,7 @@ class _Cut:
         """The terms of one normal word: its stem, and its pieces where the language is cut so."""
         if word in self.stops:
             return []
-        return [_stem(word[:LONGEST_TERM]), *(_pieces(word) if self.pieces else ())]
+        return [*stems_of([word]), *(_pieces(word) if self.pieces else ())]
 
 
 @cache
@@ -213,12 +210,12 @@ def _terms(plain: str, cut: _Cut) -> Iterator[str]:
         yield from (_pair(one, other) for one, other in _pairs(plain, cut))
 
 
-def words(text: str, language: str = "en") -> Iterator[tuple[str, list[str]]]:
+@lru_cache(maxsize=4096)
+def words(text: str, language: str = "en") -> list[tuple[str, list[str]]]:
     """The words of a text as they are written, each with its terms; a run of an unspaced script is one."""
     cut = _cut_of(language)
-    for run in _RUN.findall(text):
-        if found := list(_terms(normal(run), cut)):
-            yield run, found
+    found = ((run, list(_terms(normal(run), cut))) for run in _RUN.findall(text))
+    return [(run, terms) for run, terms in found if terms]
 
 
 def surfaces(text: str, language: str = "en", among: Collection[str] = ()) -> dict[str, str]:
@@ -278,7 +275,7 @@ def _chained(words_in_a_row: list[re.Match[str]]) -> Iterator[tuple[str, str, in
     """The terms of words that follow each other, all with the whole of them."""
     whole = " ".join(word[0] for word in words_in_a_row)
     for word in words_in_a_row:
-        yield _stem(normal(word[0])), whole, len(words_in_a_row)
+        yield stems_of([normal(word[0])])[0], whole, len(words_in_a_row)
     for one, other in pairwise(words_in_a_row):
         yield _pair(one, other), whole, len(words_in_a_row)
 
@@ -291,15 +288,3 @@ def _pair(one: re.Match[str], other: re.Match[str]) -> str:
 def is_unspaced(term: str) -> bool:
     """Whether a term is some letters of a script that puts no spaces between words."""
     return bool(_HAS_UNSPACED.match(term))
-
-
-def sentences(text: str) -> list[str]:
-    """The sentences of a text, each a verbatim slice of it without the white space around it."""
-    found, start = [], 0
-    for end in _SENTENCE_END.finditer(text):
-        if _ABBREVIATED.search(text, max(0, end.start() - 16), end.end()) and "\n" not in end[0]:
-            continue
-        found.append(text[start : end.end()].strip())
-        start = end.end()
-    found.append(text[start:].strip())
-    return [sentence for sentence in found if sentence]

@@ -20,7 +20,7 @@ LEAST = 0.08
 """Themes that score less are not suggested: one word in common, in passing."""
 
 
-def suggest_themes(text: str, limit: int | None = 5) -> list[tuple[str, float]]:
+def suggest_themes(text: str, limit: int | None = 5, least: float = LEAST) -> list[tuple[str, float]]:
     """The themes that a text is most about, best first, each with a score from 0 to 1; often none.
 
     A focal area that is a building block under another number is left out: the block stands for it.
@@ -34,7 +34,7 @@ def suggest_themes(text: str, limit: int | None = 5) -> list[tuple[str, float]]:
         for theme, its in _vectors().items()
     }
     ranked = sorted(scores.items(), key=lambda score: (-score[1], score[0]))
-    return [(theme, score) for theme, score in ranked if score >= LEAST][:limit]
+    return [(theme, score) for theme, score in ranked if score > 0.0 and score >= least][:limit]
 
 
 @cache

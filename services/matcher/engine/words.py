@@ -20,7 +20,7 @@ import numpy as np
 from services.matcher.engine.compiled import compiled
 from services.matcher.engine.lists import HIGHEST_COUNT, Counts, Items, Numbers, grown, ranges
 from services.matcher.engine.spelling import SEPARATOR, UNTABLED, Codes, Spellings
-from services.matcher.engine.text import _WORD, LONGEST_TERM, STOP_WORDS, count_terms, normal, stemmer
+from services.matcher.engine.text import _WORD, LONGEST_TERM, STOP_WORDS, count_terms, normal, stems_of
 
 # Latin, Greek and Cyrillic letters, punctuation, currency and other signs; the table covers nothing else.
 _TABLED: Final = ((0x0000, 0x0250), (0x0370, 0x0530), (0x1E00, 0x1F00), (0x2000, 0x2200))
@@ -240,7 +240,7 @@ class Vocabulary:
         words, sizes = self._spellings.read(list(texts), _plain(), 2, LONGEST_TERM)
         new = self._spellings.since(known)
         self._term_of = grown(self._term_of, self._spellings.known)
-        self._term_of[known : self._spellings.known] = self._numbered(stemmer.stemWords(new))
+        self._term_of[known : self._spellings.known] = self._numbered(stems_of(new))
         return words, sizes
 
     def _numbered(self, stems: Sequence[str]) -> Items:

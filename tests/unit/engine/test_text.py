@@ -7,7 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.matcher.engine.text import STOP_WORDS, count_terms, normal, sentences, surfaces
+from services.matcher.engine.sentences import sentences
+from services.matcher.engine.text import STOP_WORDS, count_terms, normal, surfaces
 
 TERMS = [
     pytest.param("", {}, id="empty"),
