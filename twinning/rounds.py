@@ -80,7 +80,7 @@ class RoundRequest(Shape):
     @field_validator("assignment")
     @classmethod
     def _shared_out(cls, assignment: Assignment, info: ValidationInfo) -> Assignment:
-        """Refuse what has no exact answer in time: sets of up to eight cities shared out within capacities."""
+        """Refuse what has no exact answer in time: sharing out sets of up to eight cities."""
         if assignment is Assignment.BALANCED and info.data.get("kind") is SuggestionKind.SEMINAR:
             raise ValueError("seminars are not balanced; ask for top")
         return assignment
