@@ -73,7 +73,9 @@ def test_a_round_of_each_kind_says_what_it_shares_out(front: Door) -> None:
         found = front.client.get(f"{path}/suggestions", headers=front.staff).json()["items"]
         assert told["state"] == "completed", told
         assert len(found) == expected, wanted
-        assert told["summary"]["total_score"] == pytest.approx(sum(each["score"] for each in found))
+        if wanted.get("cross_region", True):
+            # Within regions it links to what the first round found across them, with its score.
+            assert told["summary"]["total_score"] == pytest.approx(sum(each["score"] for each in found))
         assert 0.0 <= told["summary"]["score_loss"] <= 1.0
         assert {each["kind"] for each in found} <= {wanted["kind"]}
         roles = [(city["city_id"], city["role"]) for each in found for city in each["cities"]]

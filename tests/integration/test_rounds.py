@@ -268,7 +268,7 @@ def test_a_seminar_is_made_once_follows_its_cities_and_falls_with_its_ground(
         before = feed[-1].sequence
     assert first == second != []
 
-    made.rewrite(readers[2], f"{TEXTS[0]} in the evening")
+    made.rewrite(readers[2], f"{TEXTS[0]}, and cook soup every evening")
     matcher.take()
     with database.snapshot() as session:
         changed = suggestions.get(session, row.id)
