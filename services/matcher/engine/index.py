@@ -2,7 +2,7 @@
 """The index: which practices answer a need, which needs a practice answers, and why.
 
 Two scores. The first, T1, says how much a practice's text answers a need's own words; thresholds and bands
-stand on it. The second, T3, adds the words of the three best practices to the need and ranks.
+stand on it. The second, T3, adds synonyms and the words of the three best practices to the need and ranks.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.sparse import csr_array
 
-from services.matcher.engine import weights
+from services.matcher.engine import synonyms, weights
 from services.matcher.engine.lists import Items, Numbers, Weights
 from services.matcher.engine.shelf import Key
 from services.matcher.engine.store import NEED, PRACTICE, City, Entry, Mask, Texts
@@ -33,7 +33,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A need as it is searched with: its own terms, apart what feedback adds, and T1 by practice slot."""
+    """A need as it is searched with: its own terms, apart what synonyms and feedback add, and T1 by practice slot."""
 
     terms: Items
     own: Weights
@@ -126,11 +126,11 @@ class MatchIndex(Texts):
         terms, counts = practices.rows.of(practices.slots[practice_key])
         values = weights.PRACTICE_WEIGHT[counts]
         scale = float(self._scales(np.array([practices.slots[practice_key]]))[0])
-        self._lengths.settle(shelf, self._frequency)
+        self._lengths.settle(shelf, self._frequency, self._occurrences)
         sizes, holders, times = shelf.postings.gather(terms)
         products = weights.tally(
             holders,
-            weights.NEED_WEIGHT[times] * np.repeat(values * self._idf(terms) * scale, sizes),
+            weights.NEED_WEIGHT[times] * np.repeat(values * self._worth(terms) * scale, sizes),
             shelf.size,
         )
         products[~shelf.open(mask)] = 0.0
@@ -148,14 +148,14 @@ class MatchIndex(Texts):
         dense = np.zeros(len(self._stems))
         dense[terms] = values
         sizes, own, times = self._shelves[NEED].rows.gather(slots)
-        heavy = weights.NEED_WEIGHT[times] * self._idf(own)
+        heavy = weights.NEED_WEIGHT[times] * self._worth(own)
         return weights.sums(heavy / np.repeat(weights.lengths(heavy, sizes), sizes) * dense[own], sizes)
 
     def first_scores(self, needs: Sequence[Key], practices: Sequence[Key]) -> Weights:
         """T1 of every one of some needs (rows) with every one of some practices (columns)."""
         shelf, other = self._shelves[NEED], self._shelves[PRACTICE]
         sizes, terms, counts = shelf.rows.gather([shelf.slots[key] for key in needs])
-        heavy = weights.NEED_WEIGHT[counts] * self._idf(terms)
+        heavy = weights.NEED_WEIGHT[counts] * self._worth(terms)
         heavy /= np.repeat(weights.lengths(heavy, sizes), sizes)
         slots = np.array([other.slots[key] for key in practices], np.int64)
         widths, columns, times = other.rows.gather(slots)
@@ -188,8 +188,9 @@ class MatchIndex(Texts):
         found = [(self._stems[term], value, term not in own) for term, value in parts if value > 0.0]
         return sorted(found, key=lambda part: (-part[1], part[0]))
 
-    def _idf(self, terms: Items) -> Weights:
-        return weights.idf(len(self), self._frequency[terms])
+    def _worth(self, terms: Items) -> Weights:
+        """What terms are worth in a need."""
+        return weights.term_weight(len(self), self._frequency[terms], self._occurrences[terms])
 
     def _scales(self, slots: Numbers | slice) -> Weights:
         """What the products of these practices are multiplied with."""
@@ -213,21 +214,42 @@ class MatchIndex(Texts):
             return self._recent[2]
         needs = self._shelves[NEED]
         terms, counts = needs.rows.of(needs.slots[need_key])
-        own = weights.unit(weights.NEED_WEIGHT[counts] * self._idf(terms))
+        heavy = weights.NEED_WEIGHT[counts] * self._worth(terms)
+        own = weights.unit(heavy)
         first = self._products(terms, own)
-        query = Query(terms, own, *self._related(first, mask), first)
+        lent = self._lent(terms, weights.length(heavy))
+        widened = first + self._products(*lent) if len(lent[0]) else first
+        query = Query(terms, own, *self._together(lent, self._fed(widened, mask)), first)
         self._recent = need_key, told, query
         return query
 
-    def _related(self, first: Weights, mask: Mask | None) -> tuple[Items, Weights]:
+    def _lent(self, terms: Items, length: float) -> tuple[Items, Weights]:
+        """The stored synonyms of a need's terms, weighed beside own words of that length."""
+        shares = synonyms.lent({self._stems[term]: 1 for term in terms.tolist()})
+        found = sorted((stem, share) for stem, share in shares.items() if stem in self._numbers)
+        numbers = np.array([self._numbers[stem] for stem, _ in found], np.int32)
+        parts = np.array([share for _, share in found])
+        return numbers, weights.SYNONYM_SHARE * parts * self._worth(numbers) / length
+
+    def _together(self, lent: tuple[Items, Weights], fed: tuple[Items, Weights]) -> tuple[Items, Weights]:
+        """Two sets of weighted terms as one, in an order that is free of history."""
+        if not len(lent[0]):
+            return fed
+        found, places = np.unique(np.append(lent[0], fed[0]), return_inverse=True)
+        total = weights.tally(places, np.append(lent[1], fed[1]), len(found))
+        order = sorted(range(len(found)), key=[self._stems[term] for term in found.tolist()].__getitem__)
+        return found[order], total[order]
+
+    def _fed(self, widened: Weights, mask: Mask | None) -> tuple[Items, Weights]:
         """Rocchio's feedback: the heaviest terms of the best practices that the mask allows."""
         shelf = self._shelves[PRACTICE]
-        top = shelf.best(first, np.flatnonzero((first > 0.0) & shelf.open(mask)), weights.FEEDBACK_PRACTICES)
+        slots = np.flatnonzero((widened > 0.0) & shelf.open(mask))
+        top = shelf.best(widened, slots, weights.FEEDBACK_PRACTICES)
         sizes, terms, counts = shelf.rows.gather(top)
         if not top:
             return terms, np.zeros(0)
-        values = weights.PRACTICE_WEIGHT[counts] * self._idf(terms)
-        shares = first[top] / first[top].sum() / weights.lengths(values, sizes)
+        values = weights.PRACTICE_WEIGHT[counts] * weights.feedback_weight(self._worth(terms))
+        shares = weights.feedback_shares(widened[top]) / weights.lengths(values, sizes)
         found, places = np.unique(terms, return_inverse=True)
         total = weights.tally(places, values * np.repeat(shares, sizes), len(found))
         # Equal weights are cut in the order of their stems, not of the numbers that history gave them.
@@ -235,5 +257,5 @@ class MatchIndex(Texts):
             zip((-total).tolist(), map(self._stems.__getitem__, found.tolist()), found.tolist(), strict=True)
         )
         heaviest = order[: weights.FEEDBACK_TERMS]
-        related = np.array([term for _, _, term in heaviest], np.int32)
-        return related, weights.FEEDBACK_LENGTH * weights.unit(np.array([-value for value, _, _ in heaviest]))
+        fed = np.array([term for _, _, term in heaviest], np.int32)
+        return fed, weights.FEEDBACK_LENGTH * weights.unit(np.array([-value for value, _, _ in heaviest]))

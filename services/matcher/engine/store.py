@@ -40,6 +40,7 @@ class Texts:
         self._numbers: defaultdict[str, int] = _numbering()
         self._stems: list[str] = []
         self._frequency: Numbers = np.zeros(0, np.int64)
+        self._occurrences: Numbers = np.zeros(0, np.int64)
         self._cities: dict[City, int] = {}
         self._shelves: dict[str, Shelf] = {NEED: Shelf(), PRACTICE: Shelf()}
         self._kinds: dict[Key, str] = {}
@@ -110,6 +111,7 @@ class Texts:
         for each in self._shelves.values():
             each.postings.reach(len(self._stems))
         self._frequency = grown(self._frequency, len(self._stems))
+        self._occurrences = grown(self._occurrences, len(self._stems))
         slots = shelf.add(keys, cities, sizes, terms, counts)
         self._kinds.update(dict.fromkeys(keys, kind))
         self._lengths.reach(len(self._stems), self._shelves[NEED].size)
@@ -120,6 +122,7 @@ class Texts:
             self._norms[slots] = weights.lengths(weights.PRACTICE_WEIGHT[counts], sizes)
             self._norm_units += int(np.rint(self._norms[slots] * _UNITS).sum())
         np.add.at(self._frequency, terms, 1)
+        np.add.at(self._occurrences, terms, counts)
         self._lengths.moved(np.unique(terms))
 
     def drop(self, key: Key) -> None:
@@ -127,8 +130,9 @@ class Texts:
         kind = self._kinds.pop(key)
         shelf = self._shelves[kind]
         slot = shelf.slots[key]
-        terms, _ = shelf.rows.of(slot)
+        terms, counts = shelf.rows.of(slot)
         self._frequency[terms] -= 1
+        self._occurrences[terms] -= counts
         self._lengths.moved(terms)
         self._changed()
         if kind == PRACTICE:
@@ -156,7 +160,8 @@ class Texts:
         self._stems = [stem for stem, kept in zip(self._stems, used.tolist(), strict=True) if kept]
         self._numbers = _numbering()
         self._numbers.update(zip(self._stems, range(len(self._stems)), strict=True))
-        self._frequency, self._lengths = np.zeros(0, np.int64), NeedLengths()
+        self._frequency, self._occurrences = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        self._lengths = NeedLengths()
         self._norm_units, self._emptied = 0, 0
         old, self._shelves = self._shelves, {NEED: Shelf(), PRACTICE: Shelf()}
         for kind, shelf in old.items():

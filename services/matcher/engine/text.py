@@ -15,7 +15,9 @@ from itertools import pairwise
 
 import Stemmer
 
-ANALYSIS = "snowball-en.stop-153.bigrams.1"
+from services.matcher.engine.spelling import american
+
+ANALYSIS = "snowball-en.stop-153.us-spelling.bigrams.1"
 """Names the way texts are cut; counts kept under another name are to be counted anew."""
 
 LONGEST_TERM = 64
@@ -70,7 +72,7 @@ _stem = Stemmer.Stemmer("english").stemWord
 @lru_cache(maxsize=1 << 16)
 def _term(word: str) -> str | None:
     """The stem of one lower-case word, or None when it is a stop word."""
-    return None if word in STOP_WORDS else _stem(word[:LONGEST_TERM])
+    return None if word in STOP_WORDS else _stem(american(word[:LONGEST_TERM]))
 
 
 def _clusters(run: str) -> Iterator[str]:
