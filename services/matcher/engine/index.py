@@ -33,7 +33,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A need as it is searched with: its own terms, apart what synonyms and feedback add, and T1 by practice slot."""
+    """A need made ready: its own terms, apart what synonyms and feedback add, and T1 by practice slot."""
 
     terms: Items
     own: Weights

@@ -2,10 +2,11 @@
 """The lengths of all need vectors, kept up to date while idf moves, without touching every need.
 
 A need's weight of a term is ``a b (L + c)`` with ``a`` fixed, ``L = ln(n + 1)`` the same for all, and
-``c = -ln(df + 1/2)`` and the burstiness ``b`` the same for all needs that hold the term. So the squared length
-is ``L² A + 2 L B + C`` with ``A = Σ a²b²``, ``B = Σ a²b² c`` and ``C = Σ a²b² c²``: an arrival changes L, which
-is one number, and b and c of its own terms, which moves the sums of the needs on those terms' lists alone. The result steers a filter; whoever
-passes it is computed again from its own terms, so rounding that adds up here never reaches a score.
+``c = -ln(df + 1/2)`` and the burstiness ``b`` the same for all needs that hold the term. So the squared
+length is ``L² A + 2 L B + C`` with ``A = Σ a²b²``, ``B = Σ a²b² c`` and ``C = Σ a²b² c²``: an arrival changes
+L, which is one number, and b and c of its own terms, which moves the sums of the needs on those terms' lists
+alone. The result steers a filter; whoever passes it is computed again from its own terms, so rounding that
+adds up here never reaches a score.
 """
 
 import numpy as np

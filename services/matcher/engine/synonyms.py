@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Words that cities use for one thing: a small table for what a need calls one way and a practice another.
 
-A need is judged by its own words. Those of the table stand beside the words of the first matches, as related
-words with a reduced weight, and are shown as such. The groups were written by hand for this field. What they
-hold together, glossaries of the field treat as one subject: UNESCO TVETipedia (vocational education, work-based
-learning), Cedefop's Terminology of European education and training policy (2014: early leaving, validation,
-guidance), the Eurydice glossary, ISCED 2011 (levels of education) and UNESCO's Recommendation on Adult Learning
-and Education (2015). They draw a line where law does: refugees and migrants are two groups.
+A need is judged by its own words. Those of the table stand beside the words of the first matches, as
+related words with a reduced weight, and are shown as such. The groups were written by hand for this field.
+What they hold together, glossaries of the field treat as one subject: UNESCO TVETipedia (vocational
+education, work-based learning), Cedefop's Terminology of European education and training policy (2014: early
+leaving, validation, guidance), the Eurydice glossary, ISCED 2011 (levels of education) and UNESCO's
+Recommendation on Adult Learning and Education (2015). Where law draws a line, so do they: refugees and
+migrants are two groups.
 
-A need is known by its terms alone, not by their order. So a phrase stands here only when a text that holds all
-its words is most likely about it: "out of school" would be opened by every "school".
+A need is known by its terms alone, not by their order. So a phrase stands here only when a text that holds
+all its words is most likely about it: "out of school" would be opened by every "school".
 """
 
 from collections.abc import Mapping
@@ -108,8 +109,8 @@ _GROUPS_OF = _groups_by_word()
 def lent(counts: Mapping[str, int]) -> dict[str, float]:
     """The terms that a need's terms stand for as well, each with a share from 0 to 1.
 
-    A phrase of several words gives each of them its part, for one of them alone says less; the best share of a
-    term counts, and the need's own terms are not among them.
+    A phrase of several words gives each of them its part, for one of them alone says less; the best share of
+    a term counts, and the need's own terms are not among them.
     """
     groups = dict.fromkeys(number for term in counts for number in _GROUPS_OF.get(term, ()))
     shares: dict[str, float] = {}

@@ -3,7 +3,8 @@
 
 TF-IDF in SMART terms: saturated counts on the practice's side, idf and burstiness on the need's side alone
 (Singhal's pivoted length normalisation, 1996), widened by synonyms and by the best practices' own words
-(Rocchio's feedback, 1971). Because no practice weight holds an idf, a stored practice vector never changes when the catalogue does.
+(Rocchio's feedback, 1971). Because no practice weight holds either, a stored practice vector never changes
+when the catalogue does.
 """
 
 import numpy as np
