@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a text to the terms it is matched by, and back to the words its author wrote.
 
-Words are cut after Unicode NFKC and lower-casing, stop words go, the rest becomes English Snowball stems
-of its American spelling.
-Scripts that put no spaces between words, or hang particles on them (Han, Kana, Hangul, Thai, Lao, Khmer,
-Burmese), are taken as bigrams of characters instead, combining marks staying with their letter.
+Words are cut after Unicode NFKC and lower-casing, stop words go, the rest becomes English Snowball stems of
+its American spelling. Scripts that put no spaces between words, or hang particles on them (Han, Kana, Hangul,
+Thai, Lao, Khmer, Burmese), are taken as bigrams of characters instead, combining marks staying with their
+letter.
 """
 
 import re
