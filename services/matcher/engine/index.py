@@ -226,7 +226,8 @@ class MatchIndex(Texts):
     def _lent(self, terms: Items, length: float) -> tuple[Items, Weights]:
         """The stored synonyms of a need's terms, weighed beside own words of that length."""
         shares = synonyms.lent({self._stems[term]: 1 for term in terms.tolist()})
-        found = sorted((stem, share) for stem, share in shares.items() if stem in self._numbers)
+        # A number may outlive the last text with its term, so to ask for one is not enough.
+        found = sorted((stem, share) for stem, share in shares.items() if self.frequency(stem))
         numbers = np.array([self._numbers[stem] for stem, _ in found], np.int32)
         parts = np.array([share for _, share in found])
         return numbers, weights.SYNONYM_SHARE * parts * self._worth(numbers) / length

@@ -4,8 +4,8 @@
 Cities in Asia and Europe write both. The rules turn British spellings into American ones before words are
 stemmed; what people read keeps its author's spelling. They follow the lists that style guides give of the
 regular differences (-our, -re, -ise, -yse, doubled l), and a word on neither side of a rule stays as it is.
-Words that would fall together with another one stay as well: storey, tyre, cheque, and practise, for "practice"
-is what half of all listings here say of themselves.
+Words that would fall together with another one stay as well: storey, tyre, cheque, and practise, for
+"practice" is what half of all listings say of themselves.
 """
 
 import re
