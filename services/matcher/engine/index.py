@@ -2,7 +2,7 @@
 """The index: which practices answer a need, which needs a practice answers, and why.
 
 Two scores. The first, T1, says how much a practice's text answers a need's own words; thresholds and bands
-stand on it. The second, T3, adds the words of the three best practices to the need and ranks. One need is
+stand on it. The second, T3, adds synonyms and the words of the three best practices to the need and ranks. One need is
 ranked by ``rank(need, mask, limit, floor)``; a round ranks many by ``rank_many(needs, masks, floor, limit)``,
 which gives the same lists by need and is far cheaper when the catalogue is large.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.sparse import csr_array
 
-from services.matcher.engine import kernels, many, weights
+from services.matcher.engine import kernels, many, synonyms, weights
 from services.matcher.engine.join import Asked, Join, Rows
 from services.matcher.engine.lists import Items, Numbers, Weights, grown
 from services.matcher.engine.shelf import Key
@@ -48,10 +48,12 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A need as it is searched with: its own terms, apart what feedback adds, and T1 by practice slot."""
+    """A need made ready: its own terms, apart what synonyms and feedback add, and T1 by practice slot."""
 
     terms: Items
     own: Weights
+    lent_terms: Items
+    lent: Weights
     related_terms: Items
     related: Weights
     first: Weights
@@ -105,6 +107,7 @@ class MatchIndex(Texts):
         near = np.zeros(len(query.first))
         lists = self._shelves[PRACTICE].postings
         known = (lists.start, lists.size, lists.entries)
+        kernels.add_products(*known, query.lent_terms, query.lent, weights.PRACTICE_WEIGHT, near)
         kernels.add_products(*known, query.related_terms, query.related, weights.PRACTICE_WEIGHT, near)
         near = query.first + near * self._all_scales()
         slots = kernels.open_above(near, 0.0, *held)
@@ -133,13 +136,14 @@ class MatchIndex(Texts):
                 block = keys[first : first + _BLOCK]
                 found |= self._ranked_block(block, [asked[key] for key in block], floor, limit)
         return {
-            key: found[key] if key in found else self.rank(key, mask, limit, floor) for key, mask in asked.items()
+            key: found[key] if key in found else self.rank(key, mask, limit, floor)
+            for key, mask in asked.items()
         }
 
     @property
     def nbytes(self) -> int:
         """Bytes held by all arrays; keys, words and a snapshot come on top."""
-        arrays = (self._frequency, self._norms, self._dense, self._factors, self._sums)
+        arrays = (self._frequency, self._occurrences, self._norms, self._dense, self._factors, self._sums)
         return (
             sum(array.nbytes for array in arrays)
             + self._lengths.nbytes
@@ -158,7 +162,7 @@ class MatchIndex(Texts):
             slots = shelf.live()
             sizes, terms, counts = shelf.rows.gather(slots)
             values = weights.PRACTICE_WEIGHT[counts] * np.repeat(self._all_scales()[slots], sizes)
-            themes = (values * self._idf(terms)).astype(np.float32)
+            themes = (values * self._worth(terms)).astype(np.float32)
             rows = Rows(np.append(0, np.cumsum(sizes)), terms, values.astype(np.float32))
             place = np.zeros(shelf.size, np.int64)
             place[sorted(slots.tolist(), key=lambda slot: str(shelf.keys[slot]))] = np.arange(len(slots))
@@ -174,26 +178,34 @@ class MatchIndex(Texts):
         """The matches of those needs of a block that need not be ranked by themselves."""
         shelf, rows, snapshot = self._shelves[NEED], self._shelves[PRACTICE].rows, self.snapshot()
         sizes, terms, counts = shelf.rows.gather([shelf.slots[key] for key in keys])
-        factors = self._idf(np.arange(len(self._stems)))
-        own = weights.NEED_WEIGHT[counts] * factors[terms]
-        own /= np.repeat(weights.lengths(own, sizes), sizes)
+        factors = self._worth(np.arange(len(self._stems)))
+        heavy = weights.NEED_WEIGHT[counts] * factors[terms]
+        lengths = weights.lengths(heavy, sizes)
+        own = heavy / np.repeat(lengths, sizes)
         needs = many.Needs(np.append(0, np.cumsum(sizes)), terms, own)
+        lent = many.Needs.of(
+            self._lent(terms[first:last], length)
+            for first, last, length in zip(needs.ptr, needs.ptr[1:], lengths.tolist(), strict=False)
+        )
         asked = Asked(np.full(len(keys), floor), *many.lines_of(masks, len(self._cities)))
         selected = snapshot.join.select(Rows(*needs[:2], own.astype(np.float32)), many.KEEP, asked, many.ROOM)
         chosen = many.Chosen(
             snapshot.named(selected.rows), selected.lost, snapshot.named(selected.above), selected.above_count
         )
         practices = many.Practices(rows.start, rows.size, rows.entries, self._all_scales(), snapshot.place)
-        feedback = many.Feedback(weights.PRACTICE_WEIGHT, factors, snapshot.stem_place, *_WIDENING)
+        raised = weights.feedback_weight(factors)
+        feedback = many.Feedback(weights.PRACTICE_WEIGHT, raised, snapshot.stem_place, *_WIDENING)
         answers = many.Answers.room_for(len(keys))
-        many.answer(needs, practices, chosen, feedback, floor, answers)
+        many.answer(needs, lent, practices, chosen, feedback, floor, answers)
         return {
             key: self._matches(key, *(column[line, :count] for column in answers[1:]), limit)
             for line, (key, count) in enumerate(zip(keys, answers.count.tolist(), strict=True))
             if count != many.ALONE
         }
 
-    def _matches(self, need: Key, slots: Numbers, first: Weights, score: Weights, limit: int | None) -> list[Match]:
+    def _matches(
+        self, need: Key, slots: Numbers, first: Weights, score: Weights, limit: int | None
+    ) -> list[Match]:
         """Scored practices as matches, best first, equal scores in the order of their keys."""
         if not len(slots):
             return []
@@ -202,13 +214,6 @@ class MatchIndex(Texts):
         keys = self._shelves[PRACTICE].keys
         found = zip(slots[order].tolist(), first[order].tolist(), score[order].tolist(), strict=True)
         return [Match(need, keys[slot], one, total) for slot, one, total in found]
-
-    def rank_many(
-        self, needs: Sequence[Key], masks: Sequence[Mask | None], floor: float = 0.0, limit: int | None = None
-    ) -> dict[Key, list[Match]]:
-        """For each of many needs, with a mask each, just what ``rank(need, mask, limit, floor)`` gives."""
-        pairs = zip(needs, masks, strict=True)
-        return {need: self.rank(need, mask, limit, floor) for need, mask in pairs}
 
     def match(self, need_key: Key, practice_key: Key, mask: Mask | None = None) -> Match:
         """One pair, scored as `rank` scores it, whether or not it would rank."""
@@ -264,10 +269,10 @@ class MatchIndex(Texts):
         terms, counts = practices.rows.of(slot)
         values = weights.PRACTICE_WEIGHT[counts]
         scale = float(self._scales_of(np.array([slot]))[0])
-        self._lengths.settle(shelf, self._frequency, len(self))
+        self._lengths.settle(shelf, self._frequency, self._occurrences, len(self))
         sums = self._sums = grown(self._sums, shelf.size)
         lists = shelf.postings
-        products = (values * self._idf(terms) * scale).astype(np.float32)
+        products = (values * self._worth(terms) * scale).astype(np.float32)
         kernels.add_products(lists.start, lists.size, lists.entries, terms, products, _NEED_WEIGHT_32, sums)
         bar = max(threshold, 0.0) * (1.0 - _SLACK)
         near = kernels.swept(sums[: shelf.size], self._lengths.lows(shelf.size), bar, *self._open(NEED, mask))
@@ -291,17 +296,17 @@ class MatchIndex(Texts):
         self._dense = grown(self._dense, len(self._stems))
         return self._dense
 
-    def _filled(self, terms: Items) -> Weights:
-        """By term the idf of some terms; what stands at others means nothing."""
+    def _filled(self, terms: Items, raised: Callable[[Weights], Weights] = np.asarray) -> Weights:
+        """By term what some terms are worth; what stands at others means nothing."""
         self._factors = grown(self._factors, len(self._stems))
-        self._factors[terms] = self._idf(terms)
+        self._factors[terms] = raised(self._worth(terms))
         return self._factors
 
     def first_scores(self, needs: Sequence[Key], practices: Sequence[Key]) -> Weights:
         """T1 of every one of some needs (rows) with every one of some practices (columns)."""
         shelf, other = self._shelves[NEED], self._shelves[PRACTICE]
         sizes, terms, counts = shelf.rows.gather([shelf.slots[key] for key in needs])
-        heavy = weights.NEED_WEIGHT[counts] * self._idf(terms)
+        heavy = weights.NEED_WEIGHT[counts] * self._worth(terms)
         heavy /= np.repeat(weights.lengths(heavy, sizes), sizes)
         slots = np.array([other.slots[key] for key in practices], np.int64)
         widths, columns, times = other.rows.gather(slots)
@@ -327,15 +332,13 @@ class MatchIndex(Texts):
         terms, counts = practices.rows.of(slot)
         dense = np.zeros(len(self._stems))
         dense[query.terms] = query.own
+        dense[query.lent_terms] += query.lent
         dense[query.related_terms] += query.related
         values = dense[terms] * weights.PRACTICE_WEIGHT[counts] * self._scales_of(np.array([slot]))[0]
         own = set(query.terms.tolist())
         parts = zip(terms.tolist(), values.tolist(), strict=True)
         found = [(self._stems[term], value, term not in own) for term, value in parts if value > 0.0]
         return sorted(found, key=lambda part: (-part[1], part[0]))
-
-    def _idf(self, terms: Items) -> Weights:
-        return weights.idf(len(self), self._frequency[terms])
 
     def _scales_of(self, slots: Numbers | slice) -> Weights:
         """What the products of these practices are multiplied with."""
@@ -351,10 +354,12 @@ class MatchIndex(Texts):
         """T3 of some practices."""
         rows, dense, found = self._shelves[PRACTICE].rows, self._zeros(), np.empty(len(slots))
         dense[query.terms] = query.own
+        dense[query.lent_terms] += query.lent
         dense[query.related_terms] += query.related
         known = (rows.start, rows.size, rows.entries, slots)
         kernels.scores_of(*known, dense, weights.PRACTICE_WEIGHT, self._all_scales(), found)
-        dense[query.terms] = dense[query.related_terms] = 0.0
+        for terms in (query.terms, query.lent_terms, query.related_terms):
+            dense[terms] = 0.0
         return found
 
     def _query(self, need_key: Key, mask: Mask | None) -> Query:
@@ -364,14 +369,24 @@ class MatchIndex(Texts):
             return self._recent[2]
         needs, practices = self._shelves[NEED], self._shelves[PRACTICE]
         terms, counts = needs.rows.of(needs.slots[need_key])
-        own = weights.unit(weights.NEED_WEIGHT[counts] * self._idf(terms))
+        heavy = weights.NEED_WEIGHT[counts] * self._worth(terms)
+        own, length = weights.unit(heavy), weights.length(heavy)
         sums, lists = np.zeros(practices.size), practices.postings
         known = (lists.start, lists.size, lists.entries)
         kernels.add_products(*known, terms, own, weights.PRACTICE_WEIGHT, sums)
         first = sums * self._all_scales()
-        query = Query(terms, own, *self._related(first, mask), first)
+        query = Query(terms, own, *self._lent(terms, length), *self._related(first, mask), first)
         self._recent = need_key, told, query
         return query
+
+    def _lent(self, terms: Items, length: float) -> tuple[Items, Weights]:
+        """The stored synonyms of a need's terms, weighed beside own words of that length."""
+        shares = synonyms.lent({self._stems[term]: 1 for term in terms.tolist()})
+        # A number may outlive the last text with its term, so to ask for one is not enough.
+        found = sorted((stem, share) for stem, share in shares.items() if self.frequency(stem))
+        numbers = np.array([self._numbers[stem] for stem, _ in found], np.int32)
+        parts = np.array([share for _, share in found])
+        return numbers, weights.SYNONYM_SHARE * parts * self._worth(numbers) / length
 
     def _related(self, first: Weights, mask: Mask | None) -> tuple[Items, Weights]:
         """Rocchio's feedback: the heaviest terms of the best practices that the mask allows."""
@@ -382,8 +397,8 @@ class MatchIndex(Texts):
         rows = shelf.rows
         _, held, _ = rows.gather(slots)
         terms, totals = kernels.pooled(
-            *(rows.start, rows.size, rows.entries, slots, values / values.sum()),
-            *(self._filled(held), weights.PRACTICE_WEIGHT, self._zeros()),
+            *(rows.start, rows.size, rows.entries, slots, weights.feedback_shares(values)),
+            *(self._filled(held, weights.feedback_weight), weights.PRACTICE_WEIGHT, self._zeros()),
         )
         most = weights.FEEDBACK_TERMS
         if len(terms) > most and totals[most - 1] == totals[most]:

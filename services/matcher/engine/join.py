@@ -48,7 +48,9 @@ class Rows:
     @classmethod
     def of(cls, matrix: Any) -> "Rows":
         """Those of a scipy CSR matrix."""
-        return cls(matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32), matrix.data.astype(np.float32))
+        return cls(
+            matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32), matrix.data.astype(np.float32)
+        )
 
     def __len__(self) -> int:
         return len(self.ptr) - 1
@@ -74,7 +76,9 @@ class Asked:
     @classmethod
     def everything(cls, queries: int) -> "Asked":
         """The best rows, whatever their city."""
-        return cls(np.full(queries, np.inf, np.float32), np.ones((1, 1), np.bool_), np.zeros(queries, np.int64))
+        return cls(
+            np.full(queries, np.inf, np.float32), np.ones((1, 1), np.bool_), np.zeros(queries, np.int64)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +177,9 @@ class Join:
 
     def _ranked(self, queries: Rows) -> Rows:
         """Queries with their terms numbered and sorted as those of the rows."""
-        terms, values = joining.by_rank(queries.ptr, queries.terms, queries.values, self._rank, len(self._rank))
+        terms, values = joining.by_rank(
+            queries.ptr, queries.terms, queries.values, self._rank, len(self._rank)
+        )
         return Rows(queries.ptr, terms, values)
 
     def _select(
@@ -182,7 +188,11 @@ class Join:
         """The heaps of the best, and what reaches the floors, both in places of the join's own order."""
         count = len(ranked)
         heaps = (np.zeros((count, keep), np.float32), np.full((count, keep), -1, np.int32))
-        above = (np.zeros((count, room), np.float32), np.full((count, room), -1, np.int32), np.zeros(count, np.int64))
+        above = (
+            np.zeros((count, room), np.float32),
+            np.full((count, room), -1, np.int32),
+            np.zeros(count, np.int64),
+        )
         queries = (ranked.ptr, ranked.terms, ranked.values)
         theme = joining.heaviest(*queries)
         firsts = np.searchsorted(self._themes, theme)

@@ -25,7 +25,9 @@ _PART = 16
 def _fetch(typing: object, array: types.Type, place: types.Type) -> object:
     """Tell the processor that an array is soon read at a place: lists lie far apart, and waiting costs most."""
 
-    def code(context: object, builder: ir.IRBuilder, signature: object, arguments: tuple[ir.Value, ...]) -> object:
+    def code(
+        context: object, builder: ir.IRBuilder, signature: object, arguments: tuple[ir.Value, ...]
+    ) -> object:
         kept = context.make_array(array)(context, builder, arguments[0])  # type: ignore[attr-defined]
         byte = ir.IntType(8).as_pointer()
         number = ir.IntType(32)
@@ -88,7 +90,10 @@ def chosen(ptr: Numbers, terms: Items, values: Floats, order: Numbers) -> tuple[
     for place in range(len(order)):
         here = ptr[order[place]]
         for step in range(heads[place + 1] - heads[place]):
-            numbers[heads[place] + step], weights[heads[place] + step] = terms[here + step], values[here + step]
+            numbers[heads[place] + step], weights[heads[place] + step] = (
+                terms[here + step],
+                values[here + step],
+            )
     return heads, numbers, weights
 
 
@@ -242,7 +247,9 @@ def finish(
 
 
 @njit(cache=True, nogil=True, fastmath={"contract", "nsz"}, inline="always")
-def _walk(rows: NDArray[np.uint16], weights: Floats, first: int, last: int, value: float, sums: Floats) -> None:
+def _walk(
+    rows: NDArray[np.uint16], weights: Floats, first: int, last: int, value: float, sums: Floats
+) -> None:
     """Add one list to the sums, four entries at a time: the compiler may not know that they differ."""
     at, end, one, four = np.uintp(first), np.uintp(last), np.uintp(1), np.uintp(4)
     while at + four <= end:
@@ -314,7 +321,11 @@ def join_block(
     for block in range(len(blocks) - 1):
         widest = max(widest, blocks[block + 1] - blocks[block])
     widest = (widest + GROUP - 1) // GROUP * GROUP
-    sums, found, places = np.zeros(widest, np.float32), np.zeros(widest + 1, np.float32), np.zeros(widest + 1, np.int32)
+    sums, found, places = (
+        np.zeros(widest, np.float32),
+        np.zeros(widest + 1, np.float32),
+        np.zeros(widest + 1, np.int32),
+    )
     # Terms that no row has are numbered behind all others.
     known, longest = heads.shape[1] - 1, 1
     for query in range(len(ptr) - 1):

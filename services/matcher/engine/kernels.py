@@ -22,7 +22,9 @@ _GROUP = 64
 
 
 @njit(cache=True, nogil=True)
-def append(start: Items, size: Items, kept: Entries, owners: Numbers, added: Numbers, entries: Entries) -> None:
+def append(
+    start: Items, size: Items, kept: Entries, owners: Numbers, added: Numbers, entries: Entries
+) -> None:
     """Put entries at the ends of lists that have the room."""
     taken = 0
     for place in range(len(owners)):
@@ -233,7 +235,12 @@ def swept(sums: Floats, lows: Floats, bar: float, alive: Flags, city: Items, mas
         if hit:
             for place in range(end - begin):
                 slot = begin + place
-                if near[place] > 0.0 and near[place] >= bar32 * low[place] and alive[slot] and mask[city[slot]]:
+                if (
+                    near[place] > 0.0
+                    and near[place] >= bar32 * low[place]
+                    and alive[slot]
+                    and mask[city[slot]]
+                ):
                     kept[found] = slot
                     found += 1
         near[:] = 0.0
@@ -242,15 +249,23 @@ def swept(sums: Floats, lows: Floats, bar: float, alive: Flags, city: Items, mas
 
 @njit(cache=True, nogil=True)
 def sum_lengths(
-    start: Items, size: Items, entries: Entries, texts: Numbers, table: Weights, settled: Weights, sums: Weights
+    start: Items,
+    size: Items,
+    entries: Entries,
+    texts: Numbers,
+    table: Weights,
+    bursts: Weights,
+    settled: Weights,
+    sums: Weights,
 ) -> None:
     """A, B and C of some needs from their own terms; see ``nearness``."""
     for text in texts:
         a, b, c = 0.0, 0.0, 0.0
         for entry in entries[start[text] : start[text] + size[text]]:
-            square, level = table[entry & np.uint32(255)], settled[entry >> np.uint32(8)]
-            a += square
-            b += square * level
+            square = table[entry & np.uint32(255)]
+            burst, level = bursts[entry >> np.uint32(8)], settled[entry >> np.uint32(8)]
+            a += square * burst * burst
+            b += square * burst * level
             c += square * level * level
         sums[text, 0], sums[text, 1], sums[text, 2] = a, b, c
 
@@ -262,18 +277,23 @@ def shift_lengths(
     entries: Entries,
     terms: Numbers,
     table: Weights,
+    old_bursts: Weights,
     old: Weights,
+    new_bursts: Weights,
     new: Weights,
     sums: Weights,
 ) -> None:
-    """Move B and C of the holders of some terms whose settled level moves from old to new."""
+    """Move A, B and C of the holders of some terms whose burstiness and level move from old to new."""
     for place in range(len(terms)):
         first = start[terms[place]]
-        by, square_by = new[place] - old[place], new[place] ** 2 - old[place] ** 2
+        alone = new_bursts[place] ** 2 - old_bursts[place] ** 2
+        mixed = new_bursts[place] * new[place] - old_bursts[place] * old[place]
+        level = new[place] ** 2 - old[place] ** 2
         for entry in entries[first : first + size[terms[place]]]:
             square = table[entry & np.uint32(255)]
-            sums[entry >> np.uint32(8), 1] += square * by
-            sums[entry >> np.uint32(8), 2] += square * square_by
+            sums[entry >> np.uint32(8), 0] += square * alone
+            sums[entry >> np.uint32(8), 1] += square * mixed
+            sums[entry >> np.uint32(8), 2] += square * level
 
 
 @njit(cache=True, nogil=True)

@@ -5,6 +5,7 @@ The join says for each need which practices may be its best three, whose words w
 the floor. Only those are scored here, so a round costs what it finds, not what it searches.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -63,11 +64,18 @@ class Practices(NamedTuple):
 
 
 class Needs(NamedTuple):
-    """Needs at length 1: where each begins, its terms and their weights."""
+    """Weighted terms of many needs, one need after another: where each begins, its terms, their weights."""
 
     ptr: Numbers
     terms: Items
-    own: Weights
+    weights: Weights
+
+    @classmethod
+    def of(cls, parts: Iterable[tuple[Items, Weights]]) -> "Needs":
+        """Those of needs that were weighed one by one."""
+        terms, values = zip(*parts, strict=True)
+        heads = np.cumsum([0, *map(len, terms)])
+        return cls(heads, np.concatenate(terms), np.concatenate(values))
 
 
 class Chosen(NamedTuple):
@@ -80,7 +88,7 @@ class Chosen(NamedTuple):
 
 
 class Feedback(NamedTuple):
-    """How needs are widened: weight by count, idf and place among stems by term, how much, how many, how long."""
+    """How needs are widened: by count a weight, by term its worth and place; of how many, how much, how long."""
 
     table: Weights
     factors: Weights
@@ -152,7 +160,13 @@ def _widen(dense: Weights, terms: Items, totals: Weights, feedback: Feedback) ->
 
 @njit(cache=True, nogil=True)
 def answer(
-    needs: Needs, practices: Practices, chosen: Chosen, feedback: Feedback, floor: float, answers: Answers
+    needs: Needs,
+    lent: Needs,
+    practices: Practices,
+    chosen: Chosen,
+    feedback: Feedback,
+    floor: float,
+    answers: Answers,
 ) -> None:
     """Score what was chosen for each need, or say that the need must be ranked by itself."""
     dense, pool = np.zeros(len(feedback.factors)), np.zeros(len(feedback.factors))
@@ -167,7 +181,7 @@ def answer(
         if len(slots) == 0:
             continue
         for entry in range(begin, end):
-            dense[needs.terms[entry]] = needs.own[entry]
+            dense[needs.terms[entry]] = needs.weights[entry]
         scored = np.empty(len(slots))
         kernels.scores_of(start, size, entries, slots, dense, feedback.table, scales, scored)
         found = 0
@@ -177,21 +191,25 @@ def answer(
         if found > 0:
             kept = chosen.best[need][chosen.best[need] >= 0]
             leaders = _leaders(practices, kept, dense, feedback.table, best, first)
+            trusted = first[:leaders] * first[:leaders]
             total = 0.0
             for place in range(leaders):
-                total += first[place]
+                total += trusted[place]
             terms, totals = kernels.pooled(
-                start, size, entries, best[:leaders], first[:leaders] / total, feedback.factors, feedback.table, pool
+                start, size, entries, best[:leaders], trusted / total, feedback.factors, feedback.table, pool
             )
             sure = leaders == len(kept) or first[leaders - 1] > chosen.lost[need]
             if sure:
+                borrowed = lent.terms[lent.ptr[need] : lent.ptr[need + 1]]
+                for entry in range(len(borrowed)):
+                    dense[borrowed[entry]] += lent.weights[lent.ptr[need] + entry]
                 _widen(dense, terms, totals, feedback)
                 score = answers.score[need, :found]
                 kernels.scores_of(
                     start, size, entries, answers.slots[need, :found], dense, feedback.table, scales, score
                 )
-                for term in terms:
-                    dense[term] = 0.0
+                dense[terms] = 0.0
+                dense[borrowed] = 0.0
             else:
                 found = ALONE
         answers.count[need] = found
