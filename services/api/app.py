@@ -12,6 +12,7 @@ from starlette.responses import Response
 from services import broker, logs
 from services.api import openapi, problems
 from services.api.envelope import Envelope
+from services.api.following import Follower
 from services.api.routes import (
     cities,
     endpoints,
@@ -39,6 +40,7 @@ def make_app(settings: Settings, *, ring: Callable[[Bell], None] | None = None) 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
+        app.state.follower.close()
         database.close()
 
     app = FastAPI(
@@ -52,6 +54,7 @@ def make_app(settings: Settings, *, ring: Callable[[Bell], None] | None = None) 
         middleware=[Middleware(Envelope, last_net=_last_net)],
     )
     app.state.house = House.of(settings, database)
+    app.state.follower = Follower(app.state.house)
     problems.install(app)
     app.include_router(health.router)
     front = APIRouter(prefix=PREFIX, route_class=KeyedRoute)

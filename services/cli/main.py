@@ -5,6 +5,7 @@ What a command needs is imported inside it, so that `--help` answers at once.
 """
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -68,20 +69,11 @@ def api(
     port: Port = 8000,
 ) -> None:
     """Run the HTTP API alone: a part of a cluster."""
-    import uvicorn
+    from services.api.app import application
+    from services.api.serving import server
 
-    # Refused here, a wrong setting is one line and not the end of a server that was half started.
-    _settings()
-    uvicorn.run(
-        "services.api.app:application",
-        factory=True,
-        host=host,
-        port=port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=2,
-    )
+    with suppress(KeyboardInterrupt):
+        server(application(), host, port).run()
 
 
 @app.command()

@@ -41,6 +41,7 @@ POST /v1/webhook-endpoints/{endpoint_id}/ping
 GET /v1/webhook-endpoints/{endpoint_id}/deliveries
 GET /v1/deliveries/{delivery_id}
 GET /v1/events
+GET /v1/events/stream
 POST GET /v1/api-keys
 DELETE /v1/api-keys/{key_id}
 """

@@ -1,19 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The feed of events over HTTP, for those who poll: the same events under the same ids as by webhook."""
+"""The events over HTTP for those who ask rather than listen: a feed to poll and a stream to follow.
 
+Both give the same events under the same ids as the webhooks do, in the order in which they happened.
+"""
+
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import Field, field_validator
 from sqlmodel import Session
+from starlette.responses import StreamingResponse
 
 from services.api.dependencies import Db, Filter, Who
+from services.api.following import Stream
 from services.api.transactions import Afterwards, KeyedRoute
-from twinning import endpoints, outbox
+from twinning import endpoints, examples, outbox
 from twinning.events import EventType
 from twinning.fields import Shape
+from twinning.keys import Caller
 from twinning.outbox import StoredEvent
 from twinning.subscriptions import known_type
 
@@ -21,23 +28,53 @@ router = APIRouter(tags=["events"], route_class=KeyedRoute)
 
 LONGEST_WAIT_S = 25.0
 LOOK_EVERY_S = 0.2
+LATEST = "latest"
+EVENT_STREAM = "text/event-stream"
+STREAM_SHOWN: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Server-sent events, for as long as the reader stays.",
+        "content": {
+            EVENT_STREAM: {
+                "schema": {"type": "string"},
+                "example": f"id: {examples.EVENT}\nevent: city.registered\ndata: "
+                + json.dumps({"id": examples.EVENT, **examples.event("city.registered")})
+                + "\n\n",
+            }
+        },
+    }
+}
 
 
-class FeedQuery(Shape):
-    """Which events, after which one, and how long to wait for the first."""
+class EventsWanted(Shape):
+    """Which events, and after which one."""
 
-    after: Annotated[Filter | None, Field(description="The id of the last event that was read.")] = None
+    after: Annotated[
+        Filter | None,
+        Field(
+            description="The id of the last event that was read; `latest` for what comes from now on. "
+            "Absent, the feed begins with its oldest event, of 30 days ago at most."
+        ),
+    ] = None
     types: Annotated[
         list[Filter], Field(max_length=50, description="Event types, `city.*` or `*`; commas are taken.")
     ] = []
-    wait: Annotated[float, Field(ge=0, le=LONGEST_WAIT_S, description="Seconds to wait for an event.")] = 0
-    limit: Annotated[int, Field(ge=1, le=200)] = 50
 
     @field_validator("types")
     @classmethod
     def _known(cls, types: list[str]) -> list[str]:
         """Read names separated by commas, too."""
         return [known_type(name) for text in types for name in text.split(",")]
+
+    def named(self) -> list[EventType]:
+        """Give the types by name; none means all."""
+        return [kind for kind in EventType if endpoints.matches_type(self.types, kind)]
+
+
+class FeedQuery(EventsWanted):
+    """Which events, how many, and how long to wait for the first."""
+
+    wait: Annotated[float, Field(ge=0, le=LONGEST_WAIT_S, description="Seconds to wait for an event.")] = 0
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
 
 
 class FeedItem(Shape):
@@ -61,8 +98,7 @@ def read_events(
     wanted: Annotated[FeedQuery, Query()], session: Db, caller: Who, request: Request
 ) -> Response:
     """Give the events that this key may see, in the order in which they happened."""
-    after = 0 if wanted.after is None else outbox.place_of(session, wanted.after)
-    types = [kind for kind in EventType if endpoints.matches_type(wanted.types, kind)]
+    after, types = _place(session, caller, wanted.after), wanted.named()
 
     def look(session: Session) -> Response | None:
         rows = outbox.feed(session, caller, after, types, wanted.limit + 1)
@@ -79,3 +115,37 @@ def _written(rows: Sequence[StoredEvent], limit: int) -> Response:
     items = ",".join(f'{{"id":"{row.id}",{row.body[1:]}' for row in rows[:limit])
     following = f'"{rows[limit - 1].id}"' if len(rows) > limit else "null"
     return Response(f'{{"items":[{items}],"next_cursor":{following}}}', media_type="application/json")
+
+
+@router.get("/events/stream", response_class=StreamingResponse, responses=STREAM_SHOWN)
+def stream_events(
+    wanted: Annotated[EventsWanted, Query()],
+    session: Db,
+    caller: Who,
+    request: Request,
+    last_event_id: Annotated[
+        Filter | None, Header(description="The id of the last event that was read; it goes before `after`.")
+    ] = None,
+) -> Response:
+    """Follow the events as server-sent events: each with its `id`, its type as `event` and JSON as `data`.
+
+    A reader that was cut off goes on with the id of the last event it saw. A comment comes every 15 seconds
+    when nothing happens. The stream ends with its key.
+    """
+    follower = request.app.state.follower
+    follower.must_have_room()
+    after = last_event_id or wanted.after
+    stream = Stream(caller, frozenset(wanted.named()), _place(session, caller, after))
+    if after == LATEST and (last := outbox.last_seen_by(session, caller)):
+        # A reader that is cut off before its first event knows from here where to go on.
+        stream.opening += f"id: {last.id}\n\n".encode()
+    return StreamingResponse(
+        follower.follow(stream), media_type=EVENT_STREAM, headers={"X-Accel-Buffering": "no"}
+    )
+
+
+def _place(session: Session, caller: Caller, after: str | None) -> int:
+    """Give the number of the feed after which to read."""
+    if after is None:
+        return 0
+    return outbox.latest(session) if after == LATEST else outbox.place_of(session, caller, after)
