@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.cli import keys, offline
+from services.cli import keys, offline, webhooks
 from twinning.errors import TwinningError, WrongSetting
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(keys.app, name="keys")
+app.add_typer(webhooks.app, name="webhooks")
 app.command()(offline.match)
 app.command()(offline.search)
 
