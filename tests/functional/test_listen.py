@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,9 @@ from typing import IO, Any
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from services.cli.main import app
 from tests.receiver import Manner, Receiver
 from tests.streams import SOON_S, Street, free_port, street
 from twinning import keys
@@ -86,6 +89,14 @@ def receiver() -> Iterator[Receiver]:
     """A local program that takes what is forwarded."""
     with Receiver() as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def shared_street(tmp_path_factory: pytest.TempPathFactory, sqlite_file: Path) -> Iterator[Street]:
+    """A served front door for the tests that change nothing."""
+    path = shutil.copy(sqlite_file, tmp_path_factory.mktemp("door") / "twinning.db")
+    with street(f"sqlite:///{path}") as served:
+        yield served
 
 
 def test_it_follows_from_now_on_through_a_restart(sqlite_url: str) -> None:
@@ -200,24 +211,21 @@ def test_it_ends_with_its_key(sqlite_url: str) -> None:
         (("--url", "nowhere"), "--url"),
     ],
 )
-def test_bad_arguments_are_named(sqlite_url: str, words: tuple[str, ...], holding: str) -> None:
+def test_bad_arguments_are_named(
+    shared_street: Street, words: tuple[str, ...], holding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What was asked for wrongly ends with 2 and a line that names it."""
-    with street(sqlite_url) as place, listening(place, *words) as listener:
-        assert listener.process.wait(SOON_S) == 2
-        told = ""
-        while not listener.notes.empty() or holding not in told:
-            told += listener.notes.get(timeout=SOON_S)
+    monkeypatch.setenv("ASEM_TWINNING_KEY", shared_street.key)
+    ended = CliRunner().invoke(app, ["webhooks", "listen", "--url", shared_street.url, *words])
 
-    assert "Traceback" not in told
+    assert ended.exit_code == 2, ended.output
+    assert holding in " ".join(ended.output.split())
 
 
-def test_no_key_is_said_so(sqlite_url: str, tmp_path: Path) -> None:
+def test_no_key_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a key in the option, the environment or the data folder it says where one may stand."""
-    with (
-        street(sqlite_url) as place,
-        listening(place, "--data", str(tmp_path), ASEM_TWINNING_KEY="") as listener,
-    ):
-        assert listener.process.wait(SOON_S) == 2
-        said = listener.note("staff.key")
+    monkeypatch.delenv("ASEM_TWINNING_KEY", raising=False)
+    ended = CliRunner().invoke(app, ["webhooks", "listen", "--data", str(tmp_path)])
 
-    assert said
+    assert ended.exit_code == 2
+    assert "ASEM_TWINNING_KEY" in ended.output
