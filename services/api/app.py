@@ -15,6 +15,7 @@ from services.api.envelope import Envelope
 from services.api.following import Follower
 from services.api.routes import (
     cities,
+    deliveries,
     endpoints,
     events,
     health,
@@ -58,7 +59,7 @@ def make_app(settings: Settings, *, ring: Callable[[Bell], None] | None = None) 
     problems.install(app)
     app.include_router(health.router)
     front = APIRouter(prefix=PREFIX, route_class=KeyedRoute)
-    for part in (reference, cities, keys, previews, rounds, suggestions, endpoints, events):
+    for part in (reference, cities, keys, previews, rounds, suggestions, endpoints, deliveries, events):
         front.include_router(part.router)
     for router in listings.routers:
         front.include_router(router)

@@ -39,6 +39,7 @@ POST GET /v1/webhook-endpoints
 GET PATCH DELETE /v1/webhook-endpoints/{endpoint_id}
 POST /v1/webhook-endpoints/{endpoint_id}/ping
 GET /v1/webhook-endpoints/{endpoint_id}/deliveries
+GET /v1/deliveries
 GET /v1/deliveries/{delivery_id}
 GET /v1/events
 GET /v1/events/stream
