@@ -15,7 +15,7 @@ from services.api.envelope import Envelope
 from services.api.following import Follower
 from services.api.routes import (
     cities,
-    deliveries,
+    delivery_log,
     endpoints,
     events,
     health,
@@ -24,6 +24,7 @@ from services.api.routes import (
     previews,
     reference,
     rounds,
+    stream,
     suggestions,
 )
 from services.api.transactions import House, KeyedRoute
@@ -59,7 +60,18 @@ def make_app(settings: Settings, *, ring: Callable[[Bell], None] | None = None) 
     problems.install(app)
     app.include_router(health.router)
     front = APIRouter(prefix=PREFIX, route_class=KeyedRoute)
-    for part in (reference, cities, keys, previews, rounds, suggestions, endpoints, deliveries, events):
+    for part in (
+        reference,
+        cities,
+        keys,
+        previews,
+        rounds,
+        suggestions,
+        endpoints,
+        delivery_log,
+        stream,
+        events,
+    ):
         front.include_router(part.router)
     for router in listings.routers:
         front.include_router(router)

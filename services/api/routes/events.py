@@ -1,23 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The events over HTTP for those who ask rather than listen: a feed to poll and a stream to follow.
+"""The feed of events over HTTP, for those who poll: the same events under the same ids as by webhook."""
 
-Both give the same events under the same ids as the webhooks do, in the order in which they happened.
-"""
-
-import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field, field_validator
 from sqlmodel import Session
-from starlette.responses import StreamingResponse
 
 from services.api.dependencies import Db, Filter, Who
-from services.api.following import Stream
 from services.api.transactions import Afterwards, KeyedRoute
-from twinning import endpoints, examples, outbox
+from twinning import endpoints, outbox
 from twinning.events import EventType
 from twinning.fields import Shape
 from twinning.keys import Caller
@@ -29,20 +23,6 @@ router = APIRouter(tags=["events"], route_class=KeyedRoute)
 LONGEST_WAIT_S = 25.0
 LOOK_EVERY_S = 0.2
 LATEST = "latest"
-EVENT_STREAM = "text/event-stream"
-STREAM_SHOWN: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "Server-sent events, for as long as the reader stays.",
-        "content": {
-            EVENT_STREAM: {
-                "schema": {"type": "string"},
-                "example": f"id: {examples.EVENT}\nevent: city.registered\ndata: "
-                + json.dumps({"id": examples.EVENT, **examples.event("city.registered")})
-                + "\n\n",
-            }
-        },
-    }
-}
 
 
 class EventsWanted(Shape):
@@ -98,7 +78,7 @@ def read_events(
     wanted: Annotated[FeedQuery, Query()], session: Db, caller: Who, request: Request
 ) -> Response:
     """Give the events that this key may see, in the order in which they happened."""
-    after, types = _place(session, caller, wanted.after), wanted.named()
+    after, types = place(session, caller, wanted.after), wanted.named()
 
     def look(session: Session) -> Response | None:
         rows = outbox.feed(session, caller, after, types, wanted.limit + 1)
@@ -117,34 +97,7 @@ def _written(rows: Sequence[StoredEvent], limit: int) -> Response:
     return Response(f'{{"items":[{items}],"next_cursor":{following}}}', media_type="application/json")
 
 
-@router.get("/events/stream", response_class=StreamingResponse, responses=STREAM_SHOWN)
-def stream_events(
-    wanted: Annotated[EventsWanted, Query()],
-    session: Db,
-    caller: Who,
-    request: Request,
-    last_event_id: Annotated[
-        Filter | None, Header(description="The id of the last event that was read; it goes before `after`.")
-    ] = None,
-) -> Response:
-    """Follow the events as server-sent events: each with its `id`, its type as `event` and JSON as `data`.
-
-    A reader that was cut off goes on with the id of the last event it saw. A comment comes every 15 seconds
-    when nothing happens. The stream ends with its key.
-    """
-    follower = request.app.state.follower
-    follower.must_have_room()
-    after = last_event_id or wanted.after
-    stream = Stream(caller, frozenset(wanted.named()), _place(session, caller, after))
-    if after == LATEST and (last := outbox.last_seen_by(session, caller)):
-        # A reader that is cut off before its first event knows from here where to go on.
-        stream.opening += f"id: {last.id}\n\n".encode()
-    return StreamingResponse(
-        follower.follow(stream), media_type=EVENT_STREAM, headers={"X-Accel-Buffering": "no"}
-    )
-
-
-def _place(session: Session, caller: Caller, after: str | None) -> int:
+def place(session: Session, caller: Caller, after: str | None) -> int:
     """Give the number of the feed after which to read."""
     if after is None:
         return 0
