@@ -13,6 +13,7 @@ from services import broker, logs
 from services.api import openapi, problems
 from services.api.envelope import Envelope
 from services.api.following import Follower
+from services.api.metrics import Metrics
 from services.api.routes import (
     cities,
     delivery_log,
@@ -38,11 +39,14 @@ PREFIX = "/v1"
 def make_app(settings: Settings, *, ring: Callable[[Bell], None] | None = None) -> FastAPI:
     """Make the application; `ring` hears the bells of each committed transaction and must not wait."""
     database = Database(settings.database, ring)
+    house = House.of(settings, database)
+    follower = Follower(house)
+    metrics = Metrics(database, lambda: follower.streams)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
-        app.state.follower.close()
+        follower.close()
         database.close()
 
     app = FastAPI(
@@ -53,10 +57,9 @@ def make_app(settings: Settings, *, ring: Callable[[Bell], None] | None = None) 
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
-        middleware=[Middleware(Envelope, last_net=_last_net)],
+        middleware=[Middleware(Envelope, last_net=_last_net, answered=metrics.answered)],
     )
-    app.state.house = House.of(settings, database)
-    app.state.follower = Follower(app.state.house)
+    app.state.house, app.state.follower, app.state.metrics = house, follower, metrics
     problems.install(app)
     app.include_router(health.router)
     front = APIRouter(prefix=PREFIX, route_class=KeyedRoute)

@@ -14,6 +14,7 @@ from twinning.events import EVENTS
 CONTRACT = """
 GET /healthz
 GET /readyz
+GET /metrics
 GET /v1/reference/countries
 GET /v1/reference/themes
 GET /v1/reference/event-types
