@@ -9,7 +9,7 @@ import typer
 
 from services.cli.client import Client
 
-KEY_VARIABLE = "ASEM_TWINNING_KEY"
+KEY_VARIABLE = "ASEM_KEY"
 
 Url = Annotated[
     str | None,

@@ -57,7 +57,7 @@ Hand everything to the program that you are writing, signed as a webhook is:
 Only suggestions, from the oldest the house still has (30 days), for a script:
     twinning webhooks listen --types 'suggestion.*' --after oldest --format jsonl
 From elsewhere, with a key of your own:
-    ASEM_TWINNING_KEY=asem_… twinning webhooks listen --url https://twinning.example.org
+    ASEM_KEY=asem_… twinning webhooks listen --url https://twinning.example.org
 
 Your program verifies with the secret that is printed at the start, as docs/webhooks.md shows, and answers
 2xx. What it does not take is tried four times within eight seconds, told, and left; `--after` with the id

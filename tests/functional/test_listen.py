@@ -65,7 +65,7 @@ def listening(place: Street, *words: str, **env: str) -> Iterator[Listening]:
     argv = [sys.executable, "-m", "services.cli.main", "webhooks", "listen", "--url", place.url, *words]
     with subprocess.Popen(
         [*argv, "--format", "jsonl"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**clean, "ASEM_TWINNING_KEY": place.key, "PYTHONPATH": str(ROOT), **env},
+        env={**clean, "ASEM_KEY": place.key, "PYTHONPATH": str(ROOT), **env},
     ) as process:  # fmt: skip
         try:
             yield Listening(process)
@@ -215,7 +215,7 @@ def test_bad_arguments_are_named(
     shared_street: Street, words: tuple[str, ...], holding: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was asked for wrongly ends with 2 and a line that names it."""
-    monkeypatch.setenv("ASEM_TWINNING_KEY", shared_street.key)
+    monkeypatch.setenv("ASEM_KEY", shared_street.key)
     ended = CliRunner().invoke(app, ["webhooks", "listen", "--url", shared_street.url, *words])
 
     assert ended.exit_code == 2, ended.output
@@ -224,8 +224,8 @@ def test_bad_arguments_are_named(
 
 def test_no_key_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a key in the option, the environment or the data folder it says where one may stand."""
-    monkeypatch.delenv("ASEM_TWINNING_KEY", raising=False)
+    monkeypatch.delenv("ASEM_KEY", raising=False)
     ended = CliRunner().invoke(app, ["webhooks", "listen", "--data", str(tmp_path)])
 
     assert ended.exit_code == 2
-    assert "ASEM_TWINNING_KEY" in ended.output
+    assert "ASEM_KEY" in ended.output

@@ -18,7 +18,7 @@ from twinning.events import EVENTS, EventType, schema
 from twinning.settings import RETRY_SCHEDULE_S, Settings
 
 # Importing these defines every table.
-TABLES = (catalogue, idempotency, outbox, previews, rounds, workers)
+TABLES = (catalogue, idempotency, outbox, previews, rounds, tallies, workers)
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
