@@ -13,7 +13,7 @@ from sqlmodel import SQLModel
 
 from services.cli.main import app
 from services.dispatcher.client import ErrorClass
-from twinning import catalogue, idempotency, outbox, previews, rounds, workers
+from twinning import catalogue, idempotency, outbox, previews, rounds, tallies, workers
 from twinning.events import EVENTS, EventType, schema
 from twinning.settings import RETRY_SCHEDULE_S, Settings
 
