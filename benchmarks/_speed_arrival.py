@@ -76,7 +76,9 @@ def _counted(texts: Sequence[str], counter: CountVectorizer) -> csr_matrix:
     return csr_matrix(counter.transform(texts), dtype=np.float32)
 
 
-def peers(needs: Sequence[str], practices: Sequence[str]) -> tuple[Callable[[str], object], Callable[[str], object]]:
+def peers(
+    needs: Sequence[str], practices: Sequence[str]
+) -> tuple[Callable[[str], object], Callable[[str], object]]:
     """What others write: the exact way that fits idf again, and the quick way that leaves it as it was."""
     counter = CountVectorizer(stop_words="english").fit([*needs, *practices])
     held, others = _counted(needs, counter), _counted(practices, counter)
@@ -207,7 +209,9 @@ def _start() -> Row:
     """A fresh process that imports the engine and calls every compiled loop; the second finds them on disk."""
     for _ in range(2):
         done = subprocess.run([sys.executable, "-c", _START], check=True, capture_output=True, text=True)
-    return Row("import, and first call of every loop, wall", float(done.stdout), note="compiled loops are on disk")
+    return Row(
+        "import, and first call of every loop, wall", float(done.stdout), note="compiled loops are on disk"
+    )
 
 
 def rows(*, size: int = 100_000, postgresql: str | None = None) -> Iterator[Row]:

@@ -133,7 +133,8 @@ class MatchIndex(Texts):
                 block = keys[first : first + _BLOCK]
                 found |= self._ranked_block(block, [asked[key] for key in block], floor, limit)
         return {
-            key: found[key] if key in found else self.rank(key, mask, limit, floor) for key, mask in asked.items()
+            key: found[key] if key in found else self.rank(key, mask, limit, floor)
+            for key, mask in asked.items()
         }
 
     @property
@@ -193,7 +194,9 @@ class MatchIndex(Texts):
             if count != many.ALONE
         }
 
-    def _matches(self, need: Key, slots: Numbers, first: Weights, score: Weights, limit: int | None) -> list[Match]:
+    def _matches(
+        self, need: Key, slots: Numbers, first: Weights, score: Weights, limit: int | None
+    ) -> list[Match]:
         """Scored practices as matches, best first, equal scores in the order of their keys."""
         if not len(slots):
             return []

@@ -48,7 +48,9 @@ class Rows:
     @classmethod
     def of(cls, matrix: Any) -> "Rows":
         """Those of a scipy CSR matrix."""
-        return cls(matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32), matrix.data.astype(np.float32))
+        return cls(
+            matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32), matrix.data.astype(np.float32)
+        )
 
     def __len__(self) -> int:
         return len(self.ptr) - 1
@@ -74,7 +76,9 @@ class Asked:
     @classmethod
     def everything(cls, queries: int) -> "Asked":
         """The best rows, whatever their city."""
-        return cls(np.full(queries, np.inf, np.float32), np.ones((1, 1), np.bool_), np.zeros(queries, np.int64))
+        return cls(
+            np.full(queries, np.inf, np.float32), np.ones((1, 1), np.bool_), np.zeros(queries, np.int64)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +108,13 @@ class Join:
     ) -> None:
         """Take in `rows` of `width` terms; `themes` weighs their terms for the order, by default `values`."""
         frequency = np.bincount(rows.terms, minlength=width)
-        self._rank = np.empty(width, np.int32)
-        self._rank[np.argsort(-frequency, kind="stable")] = np.arange(width, dtype=np.int32)
-        self.width = int(np.count_nonzero(frequency))
+        present = np.flatnonzero(frequency)
+        self.width = len(present)
+        # Terms that no row has share the number behind all others.
+        self._rank = np.full(width, self.width, np.int32)
+        self._rank[present[np.argsort(-frequency[present], kind="stable")]] = np.arange(
+            self.width, dtype=np.int32
+        )
         heavy = joining.heaviest(rows.ptr, rows.terms, rows.values if themes is None else themes)
         heavy = np.append(self._rank, -1)[heavy]
         # A sample of all themes stands first: it gives each query a bar soon.
@@ -115,10 +123,8 @@ class Join:
         key[sample] = -2
         self.order: Numbers = np.argsort(key, kind="stable")
         self._themes = key[self.order]
-        ptr, terms, values = joining.chosen(rows.ptr, rows.terms, rows.values, self.order)
         self._rows = (
-            ptr,
-            *joining.by_rank(ptr, terms, values, self._rank, width),
+            *joining.by_level(rows.ptr, rows.terms, rows.values, self.order, self._rank, CUTS),
             np.zeros(len(rows), np.int32) if city is None else city[self.order].astype(np.int32),
         )
         blocks = _block_edges(len(rows))
@@ -154,7 +160,7 @@ class Join:
             heaps, _ = self._select(ranked, k + _MARGIN, Asked.everything(last - first), 0)
             asked = (ranked.ptr, ranked.terms, ranked.values)
             best = (scores[first:last], rows[first:last])
-            joining.finish(asked, self._rows, self.order, heaps, slack_of(ranked), len(self._rank), best)
+            joining.finish(asked, self._rows, self.order, heaps, slack_of(ranked), self.width + 1, best)
         return scores, rows
 
     def select(self, queries: Rows, keep: int, asked: Asked, room: int) -> Selected:
@@ -172,9 +178,9 @@ class Join:
         return np.append(self.order, -1).astype(np.int32)[places]
 
     def _ranked(self, queries: Rows) -> Rows:
-        """Queries with their terms numbered and sorted as those of the rows."""
-        terms, values = joining.by_rank(queries.ptr, queries.terms, queries.values, self._rank, len(self._rank))
-        return Rows(queries.ptr, terms, values)
+        """Queries with their terms numbered and ordered as those of the rows."""
+        order = np.arange(len(queries))
+        return Rows(*joining.by_level(queries.ptr, queries.terms, queries.values, order, self._rank, CUTS))
 
     def _select(
         self, ranked: Rows, keep: int, asked: Asked, room: int
@@ -182,15 +188,17 @@ class Join:
         """The heaps of the best, and what reaches the floors, both in places of the join's own order."""
         count = len(ranked)
         heaps = (np.zeros((count, keep), np.float32), np.full((count, keep), -1, np.int32))
-        above = (np.zeros((count, room), np.float32), np.full((count, room), -1, np.int32), np.zeros(count, np.int64))
+        above = (
+            np.zeros((count, room), np.float32),
+            np.full((count, room), -1, np.int32),
+            np.zeros(count, np.int64),
+        )
         queries = (ranked.ptr, ranked.terms, ranked.values)
         theme = joining.heaviest(*queries)
         firsts = np.searchsorted(self._themes, theme)
         lasts = np.minimum(np.searchsorted(self._themes, theme, side="right"), firsts + _SEEDS)
         lasts = np.where(theme >= 0, lasts, firsts)
-        joining.seed(
-            queries, self._rows, firsts, lasts, asked.mask_of, asked.masks, len(self._rank), heaps[0]
-        )
+        joining.seed(queries, self._rows, firsts, lasts, asked.mask_of, asked.masks, self.width + 1, heaps[0])
         norms, begins = joining.cut_norms(*queries, CUTS)
         joining.join_block(
             (*queries, norms, begins),

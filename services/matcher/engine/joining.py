@@ -25,7 +25,9 @@ _PART = 16
 def _fetch(typing: object, array: types.Type, place: types.Type) -> object:
     """Tell the processor that an array is soon read at a place: lists lie far apart, and waiting costs most."""
 
-    def code(context: object, builder: ir.IRBuilder, signature: object, arguments: tuple[ir.Value, ...]) -> object:
+    def code(
+        context: object, builder: ir.IRBuilder, signature: object, arguments: tuple[ir.Value, ...]
+    ) -> object:
         kept = context.make_array(array)(context, builder, arguments[0])  # type: ignore[attr-defined]
         byte = ir.IntType(8).as_pointer()
         number = ir.IntType(32)
@@ -39,30 +41,33 @@ def _fetch(typing: object, array: types.Type, place: types.Type) -> object:
 
 
 @njit(cache=True, nogil=True)
-def by_rank(ptr: Numbers, terms: Items, values: Floats, rank: Items, width: int) -> tuple[Items, Floats]:
-    """The rows with their terms renumbered by rank and sorted, by turning the matrix over twice."""
-    ends = np.zeros(width + 1, np.int64)
-    for term in terms:
-        ends[rank[term] + 1] += 1
-    ends = np.cumsum(ends)
-    rows = np.empty(len(terms), np.int32)
-    turned = np.empty(len(terms), np.float32)
-    for row in range(len(ptr) - 1):
-        for entry in range(ptr[row], ptr[row + 1]):
+def by_level(
+    ptr: Numbers, terms: Items, values: Floats, order: Numbers, rank: Items, cuts: Numbers
+) -> tuple[Numbers, Items, Floats]:
+    """Some rows in some order, their terms renumbered by rank and those between two cuts side by side."""
+    level_of = np.zeros(cuts[-1] + 1, np.uint8)
+    for level in range(len(cuts)):
+        level_of[cuts[level] :] = level
+    heads = np.zeros(len(order) + 1, np.int64)
+    for place in range(len(order)):
+        heads[place + 1] = heads[place] + ptr[order[place] + 1] - ptr[order[place]]
+    numbers = np.empty(heads[-1], np.int32)
+    weights = np.empty(heads[-1], np.float32)
+    ends = np.empty(len(cuts) + 1, np.int64)
+    for place in range(len(order)):
+        first, last = ptr[order[place]], ptr[order[place] + 1]
+        ends[:] = 0
+        for entry in range(first, last):
+            ends[level_of[min(rank[terms[entry]], cuts[-1])] + 1] += 1
+        ends[0] = heads[place]
+        for level in range(len(cuts)):
+            ends[level + 1] += ends[level]
+        for entry in range(first, last):
             number = rank[terms[entry]]
-            rows[ends[number]], turned[ends[number]] = row, values[entry]
-            ends[number] += 1
-    heads = ptr[:-1].copy()
-    numbers = np.empty(len(terms), np.int32)
-    weights = np.empty(len(terms), np.float32)
-    place = 0
-    for number in range(width):
-        for entry in range(place, ends[number]):
-            row = rows[entry]
-            numbers[heads[row]], weights[heads[row]] = number, turned[entry]
-            heads[row] += 1
-        place = ends[number]
-    return numbers, weights
+            level = level_of[min(number, cuts[-1])]
+            numbers[ends[level]], weights[ends[level]] = number, values[entry]
+            ends[level] += 1
+    return heads, numbers, weights
 
 
 @njit(cache=True, nogil=True)
@@ -75,21 +80,6 @@ def heaviest(ptr: Numbers, terms: Items, values: Floats) -> Items:
             if values[entry] > most:
                 most, found[row] = values[entry], terms[entry]
     return found
-
-
-@njit(cache=True, nogil=True)
-def chosen(ptr: Numbers, terms: Items, values: Floats, order: Numbers) -> tuple[Numbers, Items, Floats]:
-    """The rows of a matrix in another order."""
-    heads = np.zeros(len(order) + 1, np.int64)
-    for place in range(len(order)):
-        heads[place + 1] = heads[place] + ptr[order[place] + 1] - ptr[order[place]]
-    numbers = np.empty(heads[-1], np.int32)
-    weights = np.empty(heads[-1], np.float32)
-    for place in range(len(order)):
-        here = ptr[order[place]]
-        for step in range(heads[place + 1] - heads[place]):
-            numbers[heads[place] + step], weights[heads[place] + step] = terms[here + step], values[here + step]
-    return heads, numbers, weights
 
 
 @njit(cache=True, nogil=True)
@@ -170,6 +160,8 @@ def seed(
     nothing = np.empty(heaps.shape[1], np.int32)
     for query in range(len(ptr) - 1):
         heap = heaps[query]
+        if lasts[query] - firsts[query] < len(heap):
+            continue
         for entry in range(ptr[query], ptr[query + 1]):
             dense[terms[entry]] = values[entry]
         for row in range(firsts[query], lasts[query]):
@@ -215,9 +207,15 @@ def finish(
     row_ptr, row_terms, row_values, _ = rows
     heap_scores, heap_rows = heaps
     scores, kept = best
-    dense = np.zeros(width)
+    dense = np.zeros(width, np.float32)
     again = 0
     for query in range(len(ptr) - 1):
+        for row in heap_rows[query]:
+            if row >= 0:
+                _fetch(row_terms, row_ptr[row])
+                _fetch(row_terms, row_ptr[row] + 16)
+                _fetch(row_values, row_ptr[row])
+                _fetch(row_values, row_ptr[row] + 16)
         for entry in range(ptr[query], ptr[query + 1]):
             dense[terms[entry]] = values[entry]
         for attempt in range(2):
@@ -228,7 +226,7 @@ def finish(
                     continue
                 score = 0.0
                 for entry in range(row_ptr[row], row_ptr[row + 1]):
-                    score += dense[row_terms[entry]] * row_values[entry]
+                    score += np.float64(dense[row_terms[entry]]) * np.float64(row_values[entry])
                 if score > 0.0:
                     _placed(scores[query], kept[query], score, order[row])
             # A heap that did not fill has lost nothing.
@@ -242,7 +240,9 @@ def finish(
 
 
 @njit(cache=True, nogil=True, fastmath={"contract", "nsz"}, inline="always")
-def _walk(rows: NDArray[np.uint16], weights: Floats, first: int, last: int, value: float, sums: Floats) -> None:
+def _walk(
+    rows: NDArray[np.uint16], weights: Floats, first: int, last: int, value: float, sums: Floats
+) -> None:
     """Add one list to the sums, four entries at a time: the compiler may not know that they differ."""
     at, end, one, four = np.uintp(first), np.uintp(last), np.uintp(1), np.uintp(4)
     while at + four <= end:
@@ -314,8 +314,12 @@ def join_block(
     for block in range(len(blocks) - 1):
         widest = max(widest, blocks[block + 1] - blocks[block])
     widest = (widest + GROUP - 1) // GROUP * GROUP
-    sums, found, places = np.zeros(widest, np.float32), np.zeros(widest + 1, np.float32), np.zeros(widest + 1, np.int32)
-    # Terms that no row has are numbered behind all others.
+    sums, found, places = (
+        np.zeros(widest, np.float32),
+        np.zeros(widest + 1, np.float32),
+        np.zeros(widest + 1, np.int32),
+    )
+    # Terms that no row has share the number behind all others.
     known, longest = heads.shape[1] - 1, 1
     for query in range(len(ptr) - 1):
         longest = max(longest, ptr[query + 1] - ptr[query])
@@ -336,7 +340,7 @@ def join_block(
             count = 0
             for entry in range(begin, end):
                 if terms[entry] >= known:
-                    break
+                    continue
                 term = np.uintp(terms[entry])
                 froms[count], tos[count] = offset + head[term], offset + head[term + np.uintp(1)]
                 factors[count] = values[entry]

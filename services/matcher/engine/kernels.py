@@ -22,7 +22,9 @@ _GROUP = 64
 
 
 @njit(cache=True, nogil=True)
-def append(start: Items, size: Items, kept: Entries, owners: Numbers, added: Numbers, entries: Entries) -> None:
+def append(
+    start: Items, size: Items, kept: Entries, owners: Numbers, added: Numbers, entries: Entries
+) -> None:
     """Put entries at the ends of lists that have the room."""
     taken = 0
     for place in range(len(owners)):
@@ -233,7 +235,12 @@ def swept(sums: Floats, lows: Floats, bar: float, alive: Flags, city: Items, mas
         if hit:
             for place in range(end - begin):
                 slot = begin + place
-                if near[place] > 0.0 and near[place] >= bar32 * low[place] and alive[slot] and mask[city[slot]]:
+                if (
+                    near[place] > 0.0
+                    and near[place] >= bar32 * low[place]
+                    and alive[slot]
+                    and mask[city[slot]]
+                ):
                     kept[found] = slot
                     found += 1
         near[:] = 0.0
@@ -242,7 +249,13 @@ def swept(sums: Floats, lows: Floats, bar: float, alive: Flags, city: Items, mas
 
 @njit(cache=True, nogil=True)
 def sum_lengths(
-    start: Items, size: Items, entries: Entries, texts: Numbers, table: Weights, settled: Weights, sums: Weights
+    start: Items,
+    size: Items,
+    entries: Entries,
+    texts: Numbers,
+    table: Weights,
+    settled: Weights,
+    sums: Weights,
 ) -> None:
     """A, B and C of some needs from their own terms; see ``nearness``."""
     for text in texts:

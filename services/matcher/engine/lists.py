@@ -84,7 +84,9 @@ class Lists:
         if full.any():
             self._make_room(owners[full], wanted[full].astype(np.int64))
         entries = items.astype(np.uint32) << np.uint32(8) | counts.astype(np.uint32)
-        kernels.append(self.start, self.size, self.entries, owners.astype(np.int64), added.astype(np.int64), entries)
+        kernels.append(
+            self.start, self.size, self.entries, owners.astype(np.int64), added.astype(np.int64), entries
+        )
 
     def _make_room(self, owners: NDArray[np.integer], wanted: Numbers) -> None:
         """Move the lists that are full to the end of the arrays."""
@@ -120,7 +122,9 @@ class Lists:
         chosen = np.asarray(owners, np.int64)
         sizes = self.size[chosen].astype(np.int64)
         entries = np.zeros(int(sizes.sum()), np.uint32)
-        kernels.move(self.entries, self.start[chosen].astype(np.int64), entries, np.cumsum(sizes) - sizes, sizes)
+        kernels.move(
+            self.entries, self.start[chosen].astype(np.int64), entries, np.cumsum(sizes) - sizes, sizes
+        )
         return sizes, *_apart(entries)
 
     @property

@@ -181,7 +181,14 @@ def answer(
             for place in range(leaders):
                 total += first[place]
             terms, totals = kernels.pooled(
-                start, size, entries, best[:leaders], first[:leaders] / total, feedback.factors, feedback.table, pool
+                start,
+                size,
+                entries,
+                best[:leaders],
+                first[:leaders] / total,
+                feedback.factors,
+                feedback.table,
+                pool,
             )
             sure = leaders == len(kept) or first[leaders - 1] > chosen.lost[need]
             if sure:

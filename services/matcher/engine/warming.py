@@ -13,7 +13,12 @@ def warm() -> None:
     """Call every compiled loop with the very types that it is called with in earnest."""
     words = [f"word{number}" for number in range(40)]
     entries: list[Entry] = [
-        (f"{kind}{number}", kind, number % 3, {words[(number * 7 + step) % 40]: 1 + step for step in range(9)})
+        (
+            f"{kind}{number}",
+            kind,
+            number % 3,
+            {words[(number * 7 + step) % 40]: 1 + step for step in range(9)},
+        )
         for kind in (NEED, PRACTICE)
         for number in range(20)
     ]

@@ -37,7 +37,9 @@ def spread(rows: Rows, width: int) -> np.ndarray:
     return full
 
 
-@pytest.mark.parametrize(("rows", "width", "copies"), [(1, 40, 0), (70, 40, 30), (900, 300, 0), (3000, 6000, 500)])
+@pytest.mark.parametrize(
+    ("rows", "width", "copies"), [(1, 40, 0), (70, 40, 30), (900, 300, 0), (3000, 6000, 500)]
+)
 def test_the_join_equals_brute_force(rows: int, width: int, copies: int) -> None:
     """Scores are those of the full product to 1e-9, sets differ in nothing but ties, ties stand by row."""
     queries, practices = drawn(1, 60, width, 5), drawn(2, rows, width, copies)
@@ -75,17 +77,28 @@ COUNTS = st.dictionaries(st.sampled_from(WORDS), st.integers(1, 4), max_size=8)
 TEXTS = st.lists(st.tuples(COUNTS, st.integers(1, 4)), max_size=25)
 
 
-def catalogue(needs: list[tuple[dict[str, int], int]], practices: list[tuple[dict[str, int], int]]) -> list[Entry]:
+def catalogue(
+    needs: list[tuple[dict[str, int], int]], practices: list[tuple[dict[str, int], int]]
+) -> list[Entry]:
     """Texts of six cities, each as often as its number says."""
     entries: list[Entry] = []
     for kind, texts in (("need", needs), ("practice", practices)):
         for counts, times in texts:
             entries.extend((f"{kind}{len(entries)}", kind, len(entries) % 6, counts) for _ in range(times))
     # Keys in another order than slots: ties must go by keys.
-    return [(f"{number * 7919 % 1009:04}{key}", kind, city, counts) for number, (key, kind, city, counts) in enumerate(entries)]
+    return [
+        (f"{number * 7919 % 1009:04}{key}", kind, city, counts)
+        for number, (key, kind, city, counts) in enumerate(entries)
+    ]
 
 
-@given(TEXTS, TEXTS, st.floats(0.001, 1.2), st.lists(st.sets(st.integers(0, 5)), min_size=1, max_size=3), st.randoms())
+@given(
+    TEXTS,
+    TEXTS,
+    st.floats(0.001, 1.2),
+    st.lists(st.sets(st.integers(0, 5)), min_size=1, max_size=3),
+    st.randoms(),
+)
 @settings(max_examples=150, deadline=None)
 def test_many_needs_at_once_rank_as_one_by_one(
     needs: list[tuple[dict[str, int], int]],
