@@ -76,14 +76,14 @@ def vocabulary() -> tuple[str, ...]:
 
 @functools.cache
 def _drawn_words() -> tuple[int, Items, Items, Items]:
-    """How many function words there are; word numbers by quantile of all words, of each theme, of the field."""
+    """How many function words there are; words by quantile of all, of each theme, of the field."""
     functional = len(set(FUNCTION_WORDS))
     rng = np.random.default_rng(400)
     ranks = np.arange(VOCABULARY, dtype=np.float64)
     ranks[functional:] += _UNLISTED
     everything = _quantiles(1.0 / (ranks + 3.7) ** 1.02, _QUANTILES)
-    span = np.log([functional, _RAREST_THEME_WORD])
-    themes = np.exp(rng.uniform(*span, (THEMES, _THEME_WORDS))).astype(np.int32)
+    lowest, highest = np.log(functional), np.log(_RAREST_THEME_WORD)
+    themes = np.exp(rng.uniform(lowest, highest, (THEMES, _THEME_WORDS))).astype(np.int32)
     within = _quantiles(1.0 / (np.arange(_THEME_WORDS) + 3.0), 1024)
     field = _quantiles(1.0 / (np.arange(len(FIELD_WORDS)) + 3.0), 4096) + functional
     return functional, everything, themes[:, within], field.astype(np.int32)
@@ -150,5 +150,8 @@ def counted(n: int, side: str, seed: int = 7) -> tuple[Numbers, Items, Counts]:
         times = np.diff(heads, append=len(pairs)).astype(np.uint16)
         sizes = np.bincount(pairs[heads] // VOCABULARY, minlength=len(lengths)).astype(np.int64)
         parts.append((sizes, (pairs[heads] % VOCABULARY).astype(np.int32), times))
-    sizes, terms, counts = zip(*parts, strict=True)
-    return np.concatenate(sizes), np.concatenate(terms), np.concatenate(counts)
+    return (
+        np.concatenate([sizes for sizes, _, _ in parts]),
+        np.concatenate([terms for _, terms, _ in parts]),
+        np.concatenate([times for _, _, times in parts]),
+    )

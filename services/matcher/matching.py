@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlmodel import Session
 
-from services.matcher import previewing, rounds
+from services.matcher import assembling, previewing, rounds
 from services.matcher.keeping import Keeper
 from services.matcher.suggesting import Changed, Found, Overtaken, keep, look, look_again
 from twinning import idempotency, previews, work
@@ -62,6 +62,11 @@ class Matcher:
     def stop(self) -> None:
         """Take nothing more; what is under way is finished."""
         self._stopping.set()
+
+    def read(self) -> None:
+        """Bring the catalogue in memory up to date, so that the first unit need not wait for it."""
+        with self._busy, self._database.snapshot() as session:
+            self._keeper.catch_up(session)
 
     def take(self) -> int:
         """Do all that is due; gives the number of units. Called by the bell and by the scan alike."""
@@ -196,16 +201,15 @@ class Matcher:
                 stored_rounds.cut(session, row, blocks)
 
     def _assemble(self, claim: Claim) -> None:
+        """Choose and explain at leisure, then write; a database of one writer is not kept from others."""
         with self._database.snapshot() as session:
-            self._keeper.catch_up(session)
+            wanted = stored_rounds.request_of(stored_rounds.get(session, claim.subject))
             blocks = stored_rounds.blocks_of(session, claim.subject)
-        packed = [block.found for block in blocks if block.found is not None]
-        versions = [block.catalogue_version for block in blocks if block.catalogue_version is not None]
+            gathered = assembling.gather(self._keeper, session, wanted, blocks)
         with self._database.transaction() as session:
             row = stored_rounds.get(session, claim.subject, hold=True)
             if work.finish(session, [claim]) and row.state == RoundState.RUNNING:
-                url = self._settings.public_url
-                rounds.assemble(self._keeper, session, row, packed, versions, url)
+                assembling.assemble(session, row, gathered, self._settings.public_url)
 
     def _block(self, claim: Claim) -> None:
         """Match one block of a round; the last one asks for the assembly."""

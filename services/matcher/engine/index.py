@@ -206,6 +206,13 @@ class MatchIndex(Texts):
         found = zip(slots[order].tolist(), first[order].tolist(), score[order].tolist(), strict=True)
         return [Match(need, keys[slot], one, total) for slot, one, total in found]
 
+    def rank_many(
+        self, needs: Sequence[Key], masks: Sequence[Mask | None], floor: float = 0.0, limit: int | None = None
+    ) -> dict[Key, list[Match]]:
+        """For each of many needs, with a mask each, just what ``rank(need, mask, limit, floor)`` gives."""
+        pairs = zip(needs, masks, strict=True)
+        return {need: self.rank(need, mask, limit, floor) for need, mask in pairs}
+
     def match(self, need_key: Key, practice_key: Key, mask: Mask | None = None) -> Match:
         """One pair, scored as `rank` scores it, whether or not it would rank."""
         query = self._query(need_key, mask)
