@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from services.matcher.engine import kernels
+from services.matcher.engine.compiled import compiled
 from services.matcher.engine.join import Join
 from services.matcher.engine.kernels import Entries, Items, Numbers, Weights
 
@@ -34,7 +34,7 @@ ALONE = -1
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The practices of one moment as a join: where each row stands, and what comes first by key or by stem."""
+    """The practices of one moment as a join: where each row stands, what comes first by key or stem."""
 
     join: Join
     slots: Numbers
@@ -76,11 +76,11 @@ class Chosen(NamedTuple):
     best: Numbers
     lost: Weights
     above: Numbers
-    count: Numbers
+    reached: Numbers
 
 
 class Feedback(NamedTuple):
-    """How needs are widened: weight by count, idf and place among stems by term, how much, how many, how long."""
+    """How needs are widened: weight by count, by term idf and place among stems, how many, how long."""
 
     table: Weights
     factors: Weights
@@ -93,7 +93,7 @@ class Feedback(NamedTuple):
 class Answers(NamedTuple):
     """For each need how many practices were found (or ALONE), and their slots, T1 and T3."""
 
-    count: Numbers
+    found: Numbers
     slots: Numbers
     first: Weights
     score: Weights
@@ -105,7 +105,7 @@ class Answers(NamedTuple):
         return cls(np.zeros(needs, np.int64), np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _leaders(
     practices: Practices, slots: Numbers, dense: Weights, table: Weights, best: Numbers, first: Weights
 ) -> int:
@@ -133,7 +133,7 @@ def _leaders(
     return found
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _widen(dense: Weights, terms: Items, totals: Weights, feedback: Feedback) -> None:
     """Add the heaviest terms to a need; where equal ones are cut apart, those whose stems come first."""
     most = feedback.terms
@@ -150,60 +150,71 @@ def _widen(dense: Weights, terms: Items, totals: Weights, feedback: Feedback) ->
         dense[terms[place]] += feedback.length * (totals[place] / length)
 
 
-@njit(cache=True, nogil=True)
+@compiled
+def _above(
+    slots: Numbers,
+    practices: Practices,
+    dense: Weights,
+    table: Weights,
+    floor: float,
+    answers: Answers,
+    need: int,
+) -> int:
+    """Keep the slots whose T1 reaches the floor; says how many."""
+    first = np.empty(len(slots))
+    kernels.scores_of(
+        practices.start, practices.size, practices.entries, slots, dense, table, practices.scales, first
+    )
+    found = 0
+    for place in range(len(slots)):
+        if first[place] >= floor:
+            answers.slots[need, found], answers.first[need, found] = slots[place], first[place]
+            found += 1
+    return found
+
+
+@compiled
+def _widened(
+    kept: Numbers, lost: float, practices: Practices, feedback: Feedback, dense: Weights, pool: Weights
+) -> Items:
+    """Add feedback to a need; gives the terms that it touched, none where what was left out may matter."""
+    best, first = np.empty(feedback.practices, np.int64), np.empty(feedback.practices)
+    leaders = _leaders(practices, kept, dense, feedback.table, best, first)
+    if leaders < len(kept) and not first[leaders - 1] > lost:
+        return np.empty(0, np.int32)
+    total = 0.0
+    for place in range(leaders):
+        total += first[place]
+    known = (practices.start, practices.size, practices.entries)
+    shares = first[:leaders] / total
+    terms, totals = kernels.pooled(*known, best[:leaders], shares, feedback.factors, feedback.table, pool)
+    _widen(dense, terms, totals, feedback)
+    return terms
+
+
+@compiled
 def answer(
     needs: Needs, practices: Practices, chosen: Chosen, feedback: Feedback, floor: float, answers: Answers
 ) -> None:
     """Score what was chosen for each need, or say that the need must be ranked by itself."""
     dense, pool = np.zeros(len(feedback.factors)), np.zeros(len(feedback.factors))
-    best, first = np.empty(feedback.practices, np.int64), np.empty(feedback.practices)
-    start, size, entries, scales = practices.start, practices.size, practices.entries, practices.scales
     for need in range(len(needs.ptr) - 1):
-        begin, end = needs.ptr[need], needs.ptr[need + 1]
-        if chosen.count[need] > chosen.above.shape[1]:
-            answers.count[need] = ALONE
+        own = needs.terms[needs.ptr[need] : needs.ptr[need + 1]]
+        if chosen.reached[need] > chosen.above.shape[1]:
+            answers.found[need] = ALONE
             continue
-        slots = chosen.above[need, : chosen.count[need]]
-        if len(slots) == 0:
-            continue
-        for entry in range(begin, end):
-            dense[needs.terms[entry]] = needs.own[entry]
-        scored = np.empty(len(slots))
-        kernels.scores_of(start, size, entries, slots, dense, feedback.table, scales, scored)
-        found = 0
-        for place in range(len(slots)):
-            answers.slots[need, found], answers.first[need, found] = slots[place], scored[place]
-            found += scored[place] >= floor
+        dense[own] = needs.own[needs.ptr[need] : needs.ptr[need + 1]]
+        slots = chosen.above[need, : chosen.reached[need]]
+        found = _above(slots, practices, dense, feedback.table, floor, answers, need)
         if found > 0:
             kept = chosen.best[need][chosen.best[need] >= 0]
-            leaders = _leaders(practices, kept, dense, feedback.table, best, first)
-            total = 0.0
-            for place in range(leaders):
-                total += first[place]
-            terms, totals = kernels.pooled(
-                start,
-                size,
-                entries,
-                best[:leaders],
-                first[:leaders] / total,
-                feedback.factors,
-                feedback.table,
-                pool,
-            )
-            sure = leaders == len(kept) or first[leaders - 1] > chosen.lost[need]
-            if sure:
-                _widen(dense, terms, totals, feedback)
-                score = answers.score[need, :found]
-                kernels.scores_of(
-                    start, size, entries, answers.slots[need, :found], dense, feedback.table, scales, score
-                )
-                for term in terms:
-                    dense[term] = 0.0
-            else:
-                found = ALONE
-        answers.count[need] = found
-        for entry in range(begin, end):
-            dense[needs.terms[entry]] = 0.0
+            terms = _widened(kept, chosen.lost[need], practices, feedback, dense, pool)
+            known = (practices.start, practices.size, practices.entries)
+            slots, score = answers.slots[need, :found], answers.score[need, :found]
+            kernels.scores_of(*known, slots, dense, feedback.table, practices.scales, score)
+            dense[terms] = 0.0
+            answers.found[need] = found if len(terms) else ALONE
+        dense[own] = 0.0
 
 
 def lines_of(masks: list[NDArray[np.bool_] | None], cities: int) -> tuple[NDArray[np.bool_], Numbers]:

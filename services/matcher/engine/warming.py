@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compile every loop of the engine once, so that no first request waits for it: at set-up, in an image build.
 
-``python -m services.matcher.engine.warming`` does it; what is compiled is kept on disk beside the modules, or
-in the user's cache directory where those cannot be written.
+``python -m services.matcher.engine.warming`` does it; see ``compiled`` for where the code is kept.
 """
 
 from services.matcher.engine.index import MatchIndex
