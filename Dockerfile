@@ -11,6 +11,7 @@ COPY twinning ./twinning
 COPY services ./services
 COPY migrations ./migrations
 RUN /opt/twinning/bin/pip install --no-build-isolation --no-deps --no-index . \
+    && /opt/twinning/bin/python -m services.matcher.engine.warming --bulk \
     && /opt/twinning/bin/pip uninstall --yes hatchling editables pip
 
 FROM python:3.13-slim

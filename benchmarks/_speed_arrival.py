@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Speed of one arrival in a large catalogue: which needs a new practice answers, and what a new need finds."""
+"""Speed of one arrival: which of many needs a new practice answers, and what a new need finds."""
 
 import os
 import statistics
@@ -206,7 +206,7 @@ def _arrival(size: int, postgresql: str | None) -> Iterator[Row]:
 
 
 def _start() -> Row:
-    """A fresh process that imports the engine and calls every compiled loop; the second finds them on disk."""
+    """A fresh process imports the engine and calls every compiled loop; the second finds them on disk."""
     for _ in range(2):
         done = subprocess.run([sys.executable, "-c", _START], check=True, capture_output=True, text=True)
     return Row(

@@ -61,7 +61,8 @@ def off(needs: csr_matrix, practices: csr_matrix, sample: int) -> str:
     missed = int((np.take_along_axis(products, rows, 1) < best[:, -1:] - 1e-6).sum())
     tied = scores[:, 1:] == scores[:, :-1]
     order = "by row" if (np.diff(rows)[tied] > 0).all() else "NOT by row"
-    return f"furthest from brute force {np.abs(scores - best).max():.1e}, missed {missed} of {rows.size}, ties {order}"
+    furthest = np.abs(scores - best).max()
+    return f"furthest from brute force {furthest:.1e}, missed {missed} of {rows.size}, ties {order}"
 
 
 def _small(n: int, must: float, turns: int) -> Iterator[Row]:
@@ -113,7 +114,8 @@ def _two_workers(join: Join, queries: Rows) -> Iterator[Row]:
     pieces = list(range(0, len(queries) // 2, PIECE))
     one, two = _wall(1, pieces), _wall(2, pieces)
     _HELD.clear()
-    note = f"half of the needs, in pieces of {PIECE}; the index of the join takes {join.nbytes / len(join):.0f} bytes a practice"
+    bytes_each = join.nbytes / len(join)
+    note = f"half of the needs, in pieces of {PIECE}; the join takes {bytes_each:.0f} bytes a practice"
     yield Row("join 100k x 100k by two processes, wall", two, "by one process", one, 1.8, note)
 
 
@@ -121,11 +123,11 @@ def _million() -> Iterator[Row]:
     needs, practices = matrices(1_000_000)
     turned = practices.T.tocsr()
     peer = cpu_s(lambda: sparse_dot_topn(needs[:500], turned)) / 500
-    del turned
     held: list[Join] = []
     build = cpu_s(lambda: held.append(Join(Rows.of(practices), practices.shape[1])))
     ours = build / len(held[0]) + cpu_s(lambda: held[0].top(Rows.of(needs[:20_000]), K)) / 20_000
-    note = f"ours 20,000 needs, peer 500; {held[0].nbytes / len(held[0]):.0f} bytes a practice, built in {build:.1f} s"
+    bytes_each = held[0].nbytes / len(held[0])
+    note = f"ours 20,000 needs, peer 500; {bytes_each:.0f} bytes a practice, built in {build:.1f} s"
     yield Row("join 1M x 1M, a need", ours, "sparse_dot_topn, 1 thread", peer, 20.0, note)
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How fast the engine is beside its peers: ``./run bench speed [--only NAME] [--large] [--postgres URL]``.
 
-Each ``_speed_*.py`` beside this file is one table. Figures are CPU seconds unless a row says wall, and only the
-ratios of one run mean something elsewhere: ours and the peer's turns alternate.
+Each ``_speed_*.py`` beside this file is one table. Figures are CPU seconds unless a row says wall, and only
+the ratios of one run mean something elsewhere: ours and the peer's turns alternate.
 """
 
 import argparse

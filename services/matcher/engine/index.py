@@ -2,23 +2,25 @@
 """The index: which practices answer a need, which needs a practice answers, and why.
 
 Two scores. The first, T1, says how much a practice's text answers a need's own words; thresholds and bands
-stand on it. The second, T3, adds synonyms and the words of the three best practices to the need and ranks. One need is
-ranked by ``rank(need, mask, limit, floor)``; a round ranks many by ``rank_many(needs, masks, floor, limit)``,
-which gives the same lists by need and is far cheaper when the catalogue is large.
+stand on it. The second, T3, adds synonyms and the words of the three best practices to the need and ranks.
+One need is ranked by ``rank(need, mask, limit, floor)``; a round ranks many by
+``rank_many(needs, masks, floor, limit)``, which gives the same lists by need and is far cheaper when the
+catalogue is large.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from services.matcher.engine import kernels, many, synonyms, weights
-from services.matcher.engine.join import Asked, Join, Rows
+from services.matcher.engine import kernels, many, weights
+from services.matcher.engine.join import Asked, Rows
 from services.matcher.engine.lists import Items, Numbers, Weights, grown
+from services.matcher.engine.scoring import Query, Scoring
 from services.matcher.engine.shelf import Key
-from services.matcher.engine.store import NEED, PRACTICE, City, Entry, Mask, Texts
+from services.matcher.engine.store import NEED, PRACTICE, City, Mask
 from twinning.terms import Band
 
 _ROUNDING = 1e-9
@@ -46,19 +48,6 @@ class Match:
     cross_region: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A need made ready: its own terms, apart what synonyms and feedback add, and T1 by practice slot."""
-
-    terms: Items
-    own: Weights
-    lent_terms: Items
-    lent: Weights
-    related_terms: Items
-    related: Weights
-    first: Weights
-
-
 class _Unstored:
     """The key of a text that is looked up and not kept."""
 
@@ -69,21 +58,8 @@ class _Unstored:
 _UNSTORED = _Unstored()
 
 
-class MatchIndex(Texts):
+class MatchIndex(Scoring):
     """Stored texts and their ranking; a mask says by city number who may be paired, None allows all."""
-
-    def __init__(self, entries: Iterable[Entry] = ()) -> None:
-        self._recent: tuple[Key, bytes | None, Query] | None = None
-        self._scales: Weights | None = None
-        self._snapshot: many.Snapshot | None = None
-        # Kept between calls because making them costs as much as a search; all zero, but for the factors.
-        self._dense = np.zeros(0)
-        self._factors = np.zeros(0)
-        self._sums = np.zeros(0, np.float32)
-        super().__init__(entries)
-
-    def _changed(self) -> None:
-        self._recent = self._scales = self._snapshot = None
 
     def rank(
         self, need_key: Key, mask: Mask | None = None, limit: int | None = None, floor: float = 0.0
@@ -113,14 +89,6 @@ class MatchIndex(Texts):
         slots = kernels.open_above(near, 0.0, *held)
         return slots if not limit else slots[kernels.leading(near[slots], limit, _ROUNDING)]
 
-    def _open(self, kind: str, mask: Mask | None) -> tuple[Mask, Items, Mask]:
-        """What the kernels ask of a slot: whether it holds a text, its city, and which cities are allowed."""
-        shelf = self._shelves[kind]
-        allowed = np.full(len(self._cities), mask is None, np.bool_)
-        if mask is not None:
-            allowed[: len(mask)] = mask
-        return shelf.alive, shelf.city, allowed
-
     def rank_many(
         self, needs: Sequence[Key], masks: Sequence[Mask | None], floor: float = 0.0, limit: int | None = None
     ) -> dict[Key, list[Match]]:
@@ -140,37 +108,13 @@ class MatchIndex(Texts):
             for key, mask in asked.items()
         }
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes held by all arrays; keys, words and a snapshot come on top."""
-        arrays = (self._frequency, self._occurrences, self._norms, self._dense, self._factors, self._sums)
-        return (
-            sum(array.nbytes for array in arrays)
-            + self._lengths.nbytes
-            + sum(shelf.nbytes for shelf in self._shelves.values())
-        )
-
     def _pays(self, needs: int) -> bool:
         """Whether so many needs are ranked sooner as a block, the join to be built included."""
-        practices = 0 if self._snapshot else len(self._shelves[PRACTICE])
+        stored = len(self._shelves[PRACTICE])
+        if stored < many.FEWEST_PRACTICES:
+            return False
+        practices = 0 if self._snapshot else stored
         return needs >= many.FEWEST_NEEDS + practices // many.PRACTICES_A_NEED
-
-    def snapshot(self) -> many.Snapshot:
-        """The practices made ready for many searches, kept until a change."""
-        if self._snapshot is None:
-            shelf, width = self._shelves[PRACTICE], len(self._stems)
-            slots = shelf.live()
-            sizes, terms, counts = shelf.rows.gather(slots)
-            values = weights.PRACTICE_WEIGHT[counts] * np.repeat(self._all_scales()[slots], sizes)
-            themes = (values * self._worth(terms)).astype(np.float32)
-            rows = Rows(np.append(0, np.cumsum(sizes)), terms, values.astype(np.float32))
-            place = np.zeros(shelf.size, np.int64)
-            place[sorted(slots.tolist(), key=lambda slot: str(shelf.keys[slot]))] = np.arange(len(slots))
-            stem_place = np.empty(width, np.int64)
-            stem_place[sorted(range(width), key=self._stems.__getitem__)] = np.arange(width)
-            join = Join(rows, width, shelf.city[slots], themes)
-            self._snapshot = many.Snapshot(join, slots, place, stem_place)
-        return self._snapshot
 
     def _ranked_block(
         self, keys: list[Key], masks: list[Mask | None], floor: float, limit: int | None
@@ -183,25 +127,23 @@ class MatchIndex(Texts):
         lengths = weights.lengths(heavy, sizes)
         own = heavy / np.repeat(lengths, sizes)
         needs = many.Needs(np.append(0, np.cumsum(sizes)), terms, own)
-        lent = many.Needs.of(
-            self._lent(terms[first:last], length)
-            for first, last, length in zip(needs.ptr, needs.ptr[1:], lengths.tolist(), strict=False)
-        )
+        spans = zip(needs.ptr.tolist(), needs.ptr[1:].tolist(), lengths.tolist(), strict=False)
+        lent = many.Needs.of([self._lent(terms[first:last], length) for first, last, length in spans])
         asked = Asked(np.full(len(keys), floor), *many.lines_of(masks, len(self._cities)))
         selected = snapshot.join.select(Rows(*needs[:2], own.astype(np.float32)), many.KEEP, asked, many.ROOM)
         chosen = many.Chosen(
             snapshot.named(selected.rows), selected.lost, snapshot.named(selected.above), selected.above_count
         )
         practices = many.Practices(rows.start, rows.size, rows.entries, self._all_scales(), snapshot.place)
-        raised = weights.feedback_weight(factors)
-        feedback = many.Feedback(weights.PRACTICE_WEIGHT, raised, snapshot.stem_place, *_WIDENING)
+        feedback = many.Feedback(weights.PRACTICE_WEIGHT, weights.feedback_weight(factors), *_WIDENING)
         answers = many.Answers.room_for(len(keys))
         many.answer(needs, lent, practices, chosen, feedback, floor, answers)
-        return {
-            key: self._matches(key, *(column[line, :count] for column in answers[1:]), limit)
-            for line, (key, count) in enumerate(zip(keys, answers.count.tolist(), strict=True))
-            if count != many.ALONE
-        }
+        matches: dict[Key, list[Match]] = {}
+        for line, (key, count) in enumerate(zip(keys, answers.found.tolist(), strict=True)):
+            if count != many.ALONE:
+                slots, firsts = answers.slots[line, :count], answers.first[line, :count]
+                matches[key] = self._matches(key, slots, firsts, answers.score[line, :count], limit)
+        return matches
 
     def _matches(
         self, need: Key, slots: Numbers, first: Weights, score: Weights, limit: int | None
@@ -291,17 +233,6 @@ class MatchIndex(Texts):
         dense[terms] = 0.0
         return found
 
-    def _zeros(self) -> Weights:
-        """A value for each term, all zero; whoever takes it gives it back so."""
-        self._dense = grown(self._dense, len(self._stems))
-        return self._dense
-
-    def _filled(self, terms: Items, raised: Callable[[Weights], Weights] = np.asarray) -> Weights:
-        """By term what some terms are worth; what stands at others means nothing."""
-        self._factors = grown(self._factors, len(self._stems))
-        self._factors[terms] = raised(self._worth(terms))
-        return self._factors
-
     def first_scores(self, needs: Sequence[Key], practices: Sequence[Key]) -> Weights:
         """T1 of every one of some needs (rows) with every one of some practices (columns)."""
         shelf, other = self._shelves[NEED], self._shelves[PRACTICE]
@@ -339,71 +270,3 @@ class MatchIndex(Texts):
         parts = zip(terms.tolist(), values.tolist(), strict=True)
         found = [(self._stems[term], value, term not in own) for term, value in parts if value > 0.0]
         return sorted(found, key=lambda part: (-part[1], part[0]))
-
-    def _scales_of(self, slots: Numbers | slice) -> Weights:
-        """What the products of these practices are multiplied with."""
-        return weights.practice_scale(self._norms[slots], self.mean_norm)
-
-    def _all_scales(self) -> Weights:
-        """The scale of each practice slot, kept until a change."""
-        if self._scales is None:
-            self._scales = self._scales_of(slice(self._shelves[PRACTICE].size))
-        return self._scales
-
-    def _scores(self, query: Query, slots: Numbers) -> Weights:
-        """T3 of some practices."""
-        rows, dense, found = self._shelves[PRACTICE].rows, self._zeros(), np.empty(len(slots))
-        dense[query.terms] = query.own
-        dense[query.lent_terms] += query.lent
-        dense[query.related_terms] += query.related
-        known = (rows.start, rows.size, rows.entries, slots)
-        kernels.scores_of(*known, dense, weights.PRACTICE_WEIGHT, self._all_scales(), found)
-        for terms in (query.terms, query.lent_terms, query.related_terms):
-            dense[terms] = 0.0
-        return found
-
-    def _query(self, need_key: Key, mask: Mask | None) -> Query:
-        """A stored need made ready to search with; the latest one is remembered for those who explain it."""
-        told = None if mask is None else mask.tobytes()
-        if self._recent and self._recent[0] == need_key and self._recent[1] == told:
-            return self._recent[2]
-        needs, practices = self._shelves[NEED], self._shelves[PRACTICE]
-        terms, counts = needs.rows.of(needs.slots[need_key])
-        heavy = weights.NEED_WEIGHT[counts] * self._worth(terms)
-        own, length = weights.unit(heavy), weights.length(heavy)
-        sums, lists = np.zeros(practices.size), practices.postings
-        known = (lists.start, lists.size, lists.entries)
-        kernels.add_products(*known, terms, own, weights.PRACTICE_WEIGHT, sums)
-        first = sums * self._all_scales()
-        query = Query(terms, own, *self._lent(terms, length), *self._related(first, mask), first)
-        self._recent = need_key, told, query
-        return query
-
-    def _lent(self, terms: Items, length: float) -> tuple[Items, Weights]:
-        """The stored synonyms of a need's terms, weighed beside own words of that length."""
-        shares = synonyms.lent({self._stems[term]: 1 for term in terms.tolist()})
-        # A number may outlive the last text with its term, so to ask for one is not enough.
-        found = sorted((stem, share) for stem, share in shares.items() if self.frequency(stem))
-        numbers = np.array([self._numbers[stem] for stem, _ in found], np.int32)
-        parts = np.array([share for _, share in found])
-        return numbers, weights.SYNONYM_SHARE * parts * self._worth(numbers) / length
-
-    def _related(self, first: Weights, mask: Mask | None) -> tuple[Items, Weights]:
-        """Rocchio's feedback: the heaviest terms of the best practices that the mask allows."""
-        shelf = self._shelves[PRACTICE]
-        near = kernels.leading_open(first, weights.FEEDBACK_PRACTICES, *self._open(PRACTICE, mask))
-        top = shelf.best(near, first[near], weights.FEEDBACK_PRACTICES)
-        slots, values = np.array([slot for slot, _ in top], np.int64), np.array([value for _, value in top])
-        rows = shelf.rows
-        _, held, _ = rows.gather(slots)
-        terms, totals = kernels.pooled(
-            *(rows.start, rows.size, rows.entries, slots, weights.feedback_shares(values)),
-            *(self._filled(held, weights.feedback_weight), weights.PRACTICE_WEIGHT, self._zeros()),
-        )
-        most = weights.FEEDBACK_TERMS
-        if len(terms) > most and totals[most - 1] == totals[most]:
-            # Equal weights are cut in the order of their stems, not of the numbers that history gave them.
-            stems = [self._stems[term] for term in terms.tolist()]
-            order = sorted(range(len(terms)), key=lambda place: (-totals[place], stems[place]))
-            terms, totals = terms[order], totals[order]
-        return terms[:most], weights.FEEDBACK_LENGTH * weights.unit(totals[:most])

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The compiled loops over stored lists: walks over the texts of a term and over the terms of a text.
 
-Each is compiled at its first call and kept on disk beside this file (or in the user's cache directory where
-that cannot be written); ``warm`` in ``services.matcher.engine.warming`` compiles all. No loop may reorder its
-sums: a score is added up in the order of its terms' stems, whichever loop adds it, so that its bits depend on
-nothing else. An entry holds an item in its upper 24 bits and a count in its lower 8; see ``lists``.
+Each is compiled at its first call; ``services.matcher.engine.warming`` compiles all beforehand. No loop may
+reorder its sums: a score is added up in the order of its terms' stems, whichever loop adds it, so that its
+bits depend on nothing else. An entry holds an item in its upper 24 bits, a count in its lower 8: ``lists``.
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from services.matcher.engine.compiled import compiled
 
 Entries = NDArray[np.uint32]
 Items = NDArray[np.int32]
@@ -21,7 +21,7 @@ Flags = NDArray[np.bool_]
 _GROUP = 64
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def append(
     start: Items, size: Items, kept: Entries, owners: Numbers, added: Numbers, entries: Entries
 ) -> None:
@@ -36,7 +36,7 @@ def append(
         size[owner] += added[place]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def move(source: Entries, froms: Numbers, target: Entries, tos: Numbers, sizes: Numbers) -> None:
     """Copy some stretches of one array to places of another; the stretches do not overlap."""
     for place in range(len(sizes)):
@@ -45,11 +45,11 @@ def move(source: Entries, froms: Numbers, target: Entries, tos: Numbers, sizes: 
             target[there + step] = source[here + step]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def turned(
     sizes: Numbers, terms: Items, counts: NDArray[np.uint16], first: int, width: int
 ) -> tuple[Numbers, Numbers, Items, NDArray[np.uint16]]:
-    """Texts, numbered from `first`, read the other way: the terms that occur, in how many, in which, how often."""
+    """Texts, numbered from `first`, read the other way: terms, in how many texts, in which, how often."""
     held = np.zeros(width + 1, np.int64)
     for term in terms:
         held[term + 1] += 1
@@ -68,9 +68,15 @@ def turned(
     return owners, added, texts, times
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def add_products(
-    start: Items, size: Items, entries: Entries, terms: Items, values: Weights, table: Weights, sums: Weights
+    start: Items,
+    size: Items,
+    entries: Entries,
+    terms: Items,
+    values: Weights | Floats,
+    table: Weights | Floats,
+    sums: Weights | Floats,
 ) -> None:
     """Add to each holder of each term, term by term, the term's value times the weight of its count."""
     for place in range(len(terms)):
@@ -81,7 +87,7 @@ def add_products(
             sums[np.uintp(entry >> np.uint32(8))] += value * table[np.uintp(entry & np.uint32(255))]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def scores_of(
     start: Items,
     size: Items,
@@ -92,7 +98,7 @@ def scores_of(
     scales: Weights,
     found: Weights,
 ) -> None:
-    """For each of some texts the sum of its terms' `dense` values times the weights of their counts, scaled."""
+    """For each of some texts the sum of `dense` over its terms times the weights of their counts, scaled."""
     for place in range(len(texts)):
         text = texts[place]
         total = 0.0
@@ -101,7 +107,7 @@ def scores_of(
         found[place] = total * scales[text]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def unit_scores_of(
     start: Items,
     size: Items,
@@ -128,7 +134,7 @@ def unit_scores_of(
         found[place] = total
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def leading(values: Weights, limit: int, slack: float) -> Numbers:
     """The places of values at least the `limit`-th highest, less a share of slack; equal ones included."""
     best = np.full(limit, -np.inf)
@@ -139,7 +145,7 @@ def leading(values: Weights, limit: int, slack: float) -> Numbers:
     return np.flatnonzero(values >= bar)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def replace_lowest(heap: Weights, value: float) -> None:
     """Put a value in the place of the lowest of a heap, which stands first."""
     here = 0
@@ -156,7 +162,7 @@ def replace_lowest(heap: Weights, value: float) -> None:
     heap[here] = value
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def leading_open(values: Weights, limit: int, alive: Flags, city: Items, mask: Flags) -> Numbers:
     """The living, allowed slots with the `limit` highest values above 0; equal ones included."""
     best = np.zeros(limit)
@@ -166,7 +172,7 @@ def leading_open(values: Weights, limit: int, alive: Flags, city: Items, mask: F
     return open_above(values, best[0], alive, city, mask)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def open_above(values: Weights, floor: float, alive: Flags, city: Items, mask: Flags) -> Numbers:
     """The living slots whose value is above 0 and at least the floor, and whose city the mask allows."""
     kept = np.empty(len(values), np.int64)
@@ -178,7 +184,7 @@ def open_above(values: Weights, floor: float, alive: Flags, city: Items, mask: F
     return kept[:found].copy()
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def pooled(
     start: Items,
     size: Items,
@@ -217,7 +223,7 @@ def pooled(
     return terms[:found][order], values[order]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def swept(sums: Floats, lows: Floats, bar: float, alive: Flags, city: Items, mask: Flags) -> Numbers:
     """The living, allowed slots whose sum is above 0 and at least bar times low; all sums are 0 afterwards.
 
@@ -245,88 +251,3 @@ def swept(sums: Floats, lows: Floats, bar: float, alive: Flags, city: Items, mas
                     found += 1
         near[:] = 0.0
     return kept[:found].copy()
-
-
-@njit(cache=True, nogil=True)
-def sum_lengths(
-    start: Items,
-    size: Items,
-    entries: Entries,
-    texts: Numbers,
-    table: Weights,
-    bursts: Weights,
-    settled: Weights,
-    sums: Weights,
-) -> None:
-    """A, B and C of some needs from their own terms; see ``nearness``."""
-    for text in texts:
-        a, b, c = 0.0, 0.0, 0.0
-        for entry in entries[start[text] : start[text] + size[text]]:
-            square = table[entry & np.uint32(255)]
-            burst, level = bursts[entry >> np.uint32(8)], settled[entry >> np.uint32(8)]
-            a += square * burst * burst
-            b += square * burst * level
-            c += square * level * level
-        sums[text, 0], sums[text, 1], sums[text, 2] = a, b, c
-
-
-@njit(cache=True, nogil=True)
-def shift_lengths(
-    start: Items,
-    size: Items,
-    entries: Entries,
-    terms: Numbers,
-    table: Weights,
-    old_bursts: Weights,
-    old: Weights,
-    new_bursts: Weights,
-    new: Weights,
-    sums: Weights,
-) -> None:
-    """Move A, B and C of the holders of some terms whose burstiness and level move from old to new."""
-    for place in range(len(terms)):
-        first = start[terms[place]]
-        alone = new_bursts[place] ** 2 - old_bursts[place] ** 2
-        mixed = new_bursts[place] * new[place] - old_bursts[place] * old[place]
-        level = new[place] ** 2 - old[place] ** 2
-        for entry in entries[first : first + size[terms[place]]]:
-            square = table[entry & np.uint32(255)]
-            sums[entry >> np.uint32(8), 0] += square * alone
-            sums[entry >> np.uint32(8), 1] += square * mixed
-            sums[entry >> np.uint32(8), 2] += square * level
-
-
-@njit(cache=True, nogil=True)
-def bound_length(a: float, b: float, c: float, level: float, drift: float) -> float:
-    """The lowest that a length can be while neither its terms nor the level drift further; 0 if unsure."""
-    whole = level * level * a
-    squared = whole + 2.0 * level * b + c
-    # A small difference of large numbers may be nothing but rounding.
-    if not squared > 1e-6 * whole:
-        return 0.0
-    return max(0.0, np.sqrt(squared) * (1.0 - 1e-4) - 2.0 * drift * np.sqrt(a))
-
-
-@njit(cache=True, nogil=True)
-def bound_lengths(texts: Numbers, sums: Weights, level: float, drift: float, lows: Floats) -> None:
-    """The lower bounds of the lengths of some needs."""
-    for text in texts:
-        lows[text] = bound_length(sums[text, 0], sums[text, 1], sums[text, 2], level, drift)
-
-
-@njit(cache=True, nogil=True)
-def bound_holders(
-    start: Items,
-    size: Items,
-    entries: Entries,
-    terms: Numbers,
-    sums: Weights,
-    level: float,
-    drift: float,
-    lows: Floats,
-) -> None:
-    """The lower bounds of the lengths of all holders of some terms."""
-    for term in terms:
-        for entry in entries[start[term] : start[term] + size[term]]:
-            text = entry >> np.uint32(8)
-            lows[text] = bound_length(sums[text, 0], sums[text, 1], sums[text, 2], level, drift)

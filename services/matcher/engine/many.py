@@ -5,15 +5,15 @@ The join says for each need which practices may be its best three, whose words w
 the floor. Only those are scored here, so a round costs what it finds, not what it searches.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from services.matcher.engine import kernels
+from services.matcher.engine.compiled import compiled
 from services.matcher.engine.join import Join
 from services.matcher.engine.kernels import Entries, Items, Numbers, Weights
 
@@ -26,6 +26,9 @@ ROOM = 96
 FEWEST_NEEDS = 4
 """A block of fewer needs is ranked one by one: handing it over costs as much as it saves."""
 
+FEWEST_PRACTICES = 1000
+"""Of fewer practices a need is ranked in a fifth of a millisecond; the join would hardly save a thing."""
+
 PRACTICES_A_NEED = 25
 """So many practices are put into a join in the time that ranking one need by itself takes."""
 
@@ -35,17 +38,16 @@ ALONE = -1
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The practices of one moment as a join: where each row stands, and what comes first by key or by stem."""
+    """The practices of one moment as a join: where each row stands, and what comes first by key."""
 
     join: Join
     slots: Numbers
     place: Numbers
-    stem_place: Numbers
 
     @property
     def nbytes(self) -> int:
         """Bytes held by the arrays."""
-        return self.join.nbytes + sum(array.nbytes for array in (self.slots, self.place, self.stem_place))
+        return self.join.nbytes + sum(array.nbytes for array in (self.slots, self.place))
 
     def named(self, rows: Items) -> Numbers:
         """Rows as slots; -1 stays."""
@@ -68,14 +70,13 @@ class Needs(NamedTuple):
 
     ptr: Numbers
     terms: Items
-    weights: Weights
+    values: Weights
 
     @classmethod
-    def of(cls, parts: Iterable[tuple[Items, Weights]]) -> "Needs":
+    def of(cls, parts: Sequence[tuple[Items, Weights]]) -> "Needs":
         """Those of needs that were weighed one by one."""
-        terms, values = zip(*parts, strict=True)
-        heads = np.cumsum([0, *map(len, terms)])
-        return cls(heads, np.concatenate(terms), np.concatenate(values))
+        heads = np.cumsum([0, *(len(terms) for terms, _ in parts)])
+        return cls(heads, np.concatenate([t for t, _ in parts]), np.concatenate([v for _, v in parts]))
 
 
 class Chosen(NamedTuple):
@@ -84,15 +85,14 @@ class Chosen(NamedTuple):
     best: Numbers
     lost: Weights
     above: Numbers
-    count: Numbers
+    reached: Numbers
 
 
 class Feedback(NamedTuple):
-    """How needs are widened: by count a weight, by term its worth and place; of how many, how much, how long."""
+    """How needs are widened: weight by count, worth by term, by how many practices and terms, how long."""
 
     table: Weights
     factors: Weights
-    stem_place: Numbers
     practices: int
     terms: int
     length: float
@@ -101,7 +101,7 @@ class Feedback(NamedTuple):
 class Answers(NamedTuple):
     """For each need how many practices were found (or ALONE), and their slots, T1 and T3."""
 
-    count: Numbers
+    found: Numbers
     slots: Numbers
     first: Weights
     score: Weights
@@ -113,7 +113,7 @@ class Answers(NamedTuple):
         return cls(np.zeros(needs, np.int64), np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _leaders(
     practices: Practices, slots: Numbers, dense: Weights, table: Weights, best: Numbers, first: Weights
 ) -> int:
@@ -141,24 +141,82 @@ def _leaders(
     return found
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _widen(dense: Weights, terms: Items, totals: Weights, feedback: Feedback) -> None:
-    """Add the heaviest terms to a need; where equal ones are cut apart, those whose stems come first."""
-    most = feedback.terms
-    if len(terms) > most and totals[most - 1] == totals[most]:
-        first = np.flatnonzero(totals == totals[most])[0]
-        last = first + np.count_nonzero(totals == totals[most])
-        equal = terms[first:last]
-        terms[first:last] = equal[np.argsort(feedback.stem_place[equal])]
+    """Add the heaviest terms to a need, at the length of feedback."""
+    most = min(feedback.terms, len(terms))
     square = 0.0
     for total in totals[:most]:
         square += total * total
     length = np.sqrt(square) if square > 0.0 else 1.0
-    for place in range(min(most, len(terms))):
+    for place in range(most):
         dense[terms[place]] += feedback.length * (totals[place] / length)
 
 
-@njit(cache=True, nogil=True)
+@compiled
+def _add(dense: Weights, needs: Needs, need: int) -> None:
+    """Add one need's weighted terms."""
+    for entry in range(needs.ptr[need], needs.ptr[need + 1]):
+        dense[needs.terms[entry]] += needs.values[entry]
+
+
+@compiled
+def _clear(dense: Weights, terms: Items) -> None:
+    """Make the values of some terms zero again."""
+    for term in terms:
+        dense[term] = 0.0
+
+
+@compiled
+def _above(
+    slots: Numbers,
+    practices: Practices,
+    dense: Weights,
+    table: Weights,
+    floor: float,
+    answers: Answers,
+    need: int,
+) -> int:
+    """Keep the slots whose T1 reaches the floor; says how many."""
+    first = np.empty(len(slots))
+    kernels.scores_of(
+        practices.start, practices.size, practices.entries, slots, dense, table, practices.scales, first
+    )
+    found = 0
+    for place in range(len(slots)):
+        if first[place] >= floor:
+            answers.slots[need, found], answers.first[need, found] = slots[place], first[place]
+            found += 1
+    return found
+
+
+@compiled
+def _widened(
+    kept: Numbers, lost: float, practices: Practices, feedback: Feedback, dense: Weights, pool: Weights
+) -> Items:
+    """Add feedback to a need; gives the terms that it touched, none where it takes a closer look.
+
+    That is where a practice that was left out may be among the best, and where equal terms are cut apart.
+    """
+    best, first = np.empty(feedback.practices, np.int64), np.empty(feedback.practices)
+    leaders = _leaders(practices, kept, dense, feedback.table, best, first)
+    if leaders < len(kept) and not first[leaders - 1] > lost:
+        return np.empty(0, np.int32)
+    shares = first[:leaders] * first[:leaders]
+    total = 0.0
+    for share in shares:
+        total += share
+    for place in range(leaders):
+        shares[place] /= total
+    known = (practices.start, practices.size, practices.entries)
+    terms, totals = kernels.pooled(*known, best[:leaders], shares, feedback.factors, feedback.table, pool)
+    if len(terms) > feedback.terms and totals[feedback.terms - 1] == totals[feedback.terms]:
+        return np.empty(0, np.int32)
+    _widen(dense, terms, totals, feedback)
+    return terms
+
+
+@compiled
 def answer(
     needs: Needs,
     lent: Needs,
@@ -170,51 +228,27 @@ def answer(
 ) -> None:
     """Score what was chosen for each need, or say that the need must be ranked by itself."""
     dense, pool = np.zeros(len(feedback.factors)), np.zeros(len(feedback.factors))
-    best, first = np.empty(feedback.practices, np.int64), np.empty(feedback.practices)
-    start, size, entries, scales = practices.start, practices.size, practices.entries, practices.scales
+    known = (practices.start, practices.size, practices.entries)
     for need in range(len(needs.ptr) - 1):
-        begin, end = needs.ptr[need], needs.ptr[need + 1]
-        if chosen.count[need] > chosen.above.shape[1]:
-            answers.count[need] = ALONE
+        if chosen.reached[need] > chosen.above.shape[1]:
+            answers.found[need] = ALONE
             continue
-        slots = chosen.above[need, : chosen.count[need]]
-        if len(slots) == 0:
-            continue
-        for entry in range(begin, end):
-            dense[needs.terms[entry]] = needs.weights[entry]
-        scored = np.empty(len(slots))
-        kernels.scores_of(start, size, entries, slots, dense, feedback.table, scales, scored)
-        found = 0
-        for place in range(len(slots)):
-            answers.slots[need, found], answers.first[need, found] = slots[place], scored[place]
-            found += scored[place] >= floor
+        _add(dense, needs, need)
+        slots = chosen.above[need, : chosen.reached[need]]
+        found = _above(slots, practices, dense, feedback.table, floor, answers, need)
         if found > 0:
-            kept = chosen.best[need][chosen.best[need] >= 0]
-            leaders = _leaders(practices, kept, dense, feedback.table, best, first)
-            trusted = first[:leaders] * first[:leaders]
-            total = 0.0
-            for place in range(leaders):
-                total += trusted[place]
-            terms, totals = kernels.pooled(
-                start, size, entries, best[:leaders], trusted / total, feedback.factors, feedback.table, pool
-            )
-            sure = leaders == len(kept) or first[leaders - 1] > chosen.lost[need]
-            if sure:
-                borrowed = lent.terms[lent.ptr[need] : lent.ptr[need + 1]]
-                for entry in range(len(borrowed)):
-                    dense[borrowed[entry]] += lent.weights[lent.ptr[need] + entry]
-                _widen(dense, terms, totals, feedback)
-                score = answers.score[need, :found]
-                kernels.scores_of(
-                    start, size, entries, answers.slots[need, :found], dense, feedback.table, scales, score
-                )
-                dense[terms] = 0.0
-                dense[borrowed] = 0.0
-            else:
-                found = ALONE
-        answers.count[need] = found
-        for entry in range(begin, end):
-            dense[needs.terms[entry]] = 0.0
+            kept = 0
+            while kept < chosen.best.shape[1] and chosen.best[need, kept] >= 0:
+                kept += 1
+            best = chosen.best[need, :kept]
+            terms = _widened(best, chosen.lost[need], practices, feedback, dense, pool)
+            _add(dense, lent, need)
+            slots, score = answers.slots[need, :found], answers.score[need, :found]
+            kernels.scores_of(*known, slots, dense, feedback.table, practices.scales, score)
+            _clear(dense, terms)
+            answers.found[need] = found if len(terms) else ALONE
+        _clear(dense, needs.terms[needs.ptr[need] : needs.ptr[need + 1]])
+        _clear(dense, lent.terms[lent.ptr[need] : lent.ptr[need + 1]])
 
 
 def lines_of(masks: list[NDArray[np.bool_] | None], cities: int) -> tuple[NDArray[np.bool_], Numbers]:

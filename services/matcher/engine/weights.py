@@ -59,7 +59,7 @@ def feedback_weight(worth: Weights) -> Weights:
 
 
 def feedback_shares(scores: Weights) -> Weights:
-    """The share of each feedback practice, by the square of its score: the better one is believed far more."""
+    """The share of each feedback practice, by the square of its score: the better is believed far more."""
     trusted = scores * scores
     shares: Weights = trusted / trusted.sum()
     return shares

@@ -285,7 +285,7 @@ def test_the_three_best_lend_their_words_and_no_fourth() -> None:
 @given(st.integers(0, 2**32), st.floats(0.0, 0.6))
 @settings(max_examples=15, deadline=None)
 def test_lengths_follow_single_arrivals_in_a_large_catalogue(seed: int, threshold: float) -> None:
-    """Where an arrival moves a few lists only, the filter still misses no need, and stays close to the true lengths."""
+    """Where an arrival moves a few lists only, the filter misses no need and stays close to true lengths."""
     chance = random.Random(seed)
 
     def counts() -> dict[str, int]:

@@ -118,6 +118,7 @@ def test_many_needs_at_once_rank_as_one_by_one(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(many, "FEWEST_NEEDS", 0)
+        patch.setattr(many, "FEWEST_PRACTICES", 0)
         patch.setattr(many, "PRACTICES_A_NEED", 10**9)
         found = index.rank_many(keys, chosen, floor)
         first = index.rank_many(keys, chosen, floor, 2)
