@@ -8,7 +8,7 @@ from services.matcher.assembling import gini
 from services.matcher.matching import Matcher
 from tests.catalogues import Catalogue
 from tests.integration.test_suggesting import TEXTS
-from twinning import outbox, rounds, standing
+from twinning import outbox, rounds, standing, suggestions
 from twinning.database import Database
 from twinning.events import EventType
 from twinning.keys import Caller

@@ -195,7 +195,7 @@ def pooled(
     table: Weights,
     dense: Weights,
 ) -> tuple[Items, Weights]:
-    """The shares of some texts at length 1 added up: terms and values, highest first; `dense` is left zero.
+    """The shares of some texts at length 1 added up: terms and values as they come; `dense` is left zero.
 
     A text's terms weigh as in ``unit_scores_of``.
     """
@@ -217,10 +217,11 @@ def pooled(
                 terms[found] = term
                 found += 1
             dense[term] += table[entry & np.uint32(255)] * factors[term] * share
-    values = dense[terms[:found]]
-    dense[terms[:found]] = 0.0
-    order = np.argsort(-values, kind="mergesort")
-    return terms[:found][order], values[order]
+    values = np.empty(found)
+    for place in range(found):
+        values[place] = dense[terms[place]]
+        dense[terms[place]] = 0.0
+    return terms[:found], values
 
 
 @compiled

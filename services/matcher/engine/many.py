@@ -210,6 +210,8 @@ def _widened(
         shares[place] /= total
     known = (practices.start, practices.size, practices.entries)
     terms, totals = kernels.pooled(*known, best[:leaders], shares, feedback.factors, feedback.table, pool)
+    order = np.argsort(-totals, kind="mergesort")
+    terms, totals = terms[order], totals[order]
     if len(terms) > feedback.terms and totals[feedback.terms - 1] == totals[feedback.terms]:
         return np.empty(0, np.int32)
     _widen(dense, terms, totals, feedback)

@@ -150,10 +150,12 @@ class Scoring(Texts):
             *(rows.start, rows.size, rows.entries, slots, weights.feedback_shares(values)),
             *(self._filled(held, weights.feedback_weight), weights.PRACTICE_WEIGHT, self._zeros()),
         )
+        order = np.argsort(-totals, kind="stable")
+        terms, totals = terms[order], totals[order]
         most = weights.FEEDBACK_TERMS
         if len(terms) > most and totals[most - 1] == totals[most]:
             # Equal weights are cut in the order of their stems, not of the numbers that history gave them.
             stems = [self._stems[term] for term in terms.tolist()]
-            order = sorted(range(len(terms)), key=lambda place: (-totals[place], stems[place]))
-            terms, totals = terms[order], totals[order]
+            cut = sorted(range(len(terms)), key=lambda place: (-totals[place], stems[place]))
+            terms, totals = terms[cut], totals[cut]
         return terms[:most], weights.FEEDBACK_LENGTH * weights.unit(totals[:most])
