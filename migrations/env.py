@@ -6,7 +6,7 @@ from sqlalchemy import String, text
 from sqlmodel import SQLModel
 from sqlmodel.sql.sqltypes import AutoString
 
-from twinning import catalogue, idempotency, outbox, previews, rounds, workers  # noqa: F401 - they define the tables
+from twinning import catalogue, idempotency, outbox, previews, replays, rounds, workers  # noqa: F401 - they define the tables
 from twinning.database import Database, Instant
 
 # Two processes that start together must not both make the tables.

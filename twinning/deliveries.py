@@ -5,6 +5,7 @@ What claims locks never waits for a lock: it skips what somebody else holds. `ou
 became of the attempts.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,22 +16,28 @@ from sqlalchemy import (
     CTE,
     ColumnElement,
     Integer,
+    Row,
     ScalarSelect,
     Select,
     bindparam,
     case,
+    exists,
     func,
     insert,
+    literal_column,
+    or_,
     select,
     update,
 )
 from sqlmodel import Session, col
 
-from twinning import endpoints
+from twinning import endpoints, keyring, verification
 from twinning.database import Instant, now
 from twinning.endpoints import Attempt, Delivery, WebhookEndpoint, is_state
+from twinning.events import EventType
 from twinning.outbox import StoredEvent
-from twinning.terms import DeliveryState
+from twinning.pace import Pace
+from twinning.terms import DeliveryState, Lane
 
 # No endpoint may have more than so many deliveries in the senders' hands at once, so that a dead one
 # cannot fill them; one that has failed so often since its last success has one, until it answers again.
@@ -55,6 +62,11 @@ class Sending:
     event_id: str
     fence: int
     number: int
+    # The attempt's place in the schedule, which is not its number in the log once a delivery was sent again.
+    turn: int
+    lane: Lane
+    # What the receiver must echo for this to count as delivered.
+    challenge: str | None
     url: str
     headers: dict[str, str]
     secrets: tuple[str, ...]
@@ -62,11 +74,18 @@ class Sending:
 
 
 def next_due(session: Session, after: datetime | None = None) -> datetime | None:
-    """Tell when a delivery is due next, or a lease ends: the first of all, or the first after a moment."""
+    """Tell when a delivery is due next, or a lease ends: the first of all, or the first after a moment.
+
+    After a moment it may also be that an endpoint's rate lets the next of its due deliveries begin.
+    """
     query = select(func.min(col(Delivery.due_at))).where(IS_PENDING)
-    if after is not None:
-        query = query.where(col(Delivery.due_at) > after)
-    return session.scalar(query)
+    if after is None:
+        return session.scalar(query)
+    paced = select(func.min(col(WebhookEndpoint.rate_clock))).where(col(WebhookEndpoint.rate_clock) > after)
+    moments = session.execute(
+        select(query.where(col(Delivery.due_at) > after).scalar_subquery(), paced.scalar_subquery())
+    ).one()
+    return min((moment for moment in moments if moment is not None), default=None)
 
 
 def take_due(session: Session, sender: str, most: int, lease_s: float) -> list[Sending]:
@@ -86,15 +105,21 @@ def take_due(session: Session, sender: str, most: int, lease_s: float) -> list[S
             tries=Delivery.tries + 1,
             leased_by=sender,
         )
-        .returning(col(Delivery.id), col(Delivery.fence), col(Delivery.tries))
+        .returning(
+            col(Delivery.id),
+            col(Delivery.fence),
+            col(Delivery.tries),
+            col(Delivery.tries_before),
+            col(Delivery.lane),
+        )
         .execution_options(synchronize_session=False)
     )
-    taken = {row[0]: (row[1], row[2]) for row in session.execute(statement)}
+    taken = {row.id: row for row in session.execute(statement)}
     if not taken:
         return []
     begun = [
-        {"delivery_id": id_, "number": number, "started_at": moment, "error": endpoints.INTERRUPTED}
-        for id_, (_, number) in taken.items()
+        {"delivery_id": id_, "number": row.tries, "started_at": moment, "error": endpoints.INTERRUPTED}
+        for id_, row in taken.items()
     ]
     # With RETURNING the rows go in one statement rather than one each.
     session.connection().execute(insert(Attempt).returning(col(Attempt.number)), begun)
@@ -107,7 +132,7 @@ def _take_back(session: Session, moment: datetime) -> None:
     ids = session.scalars(lost.with_for_update(skip_locked=True)).all()
     if not ids:
         return
-    spent = col(Delivery.tries) >= MOST_TRIES
+    spent = col(Delivery.tries) - col(Delivery.tries_before) >= MOST_TRIES
     session.execute(
         update(Delivery)
         .where(col(Delivery.id).in_(ids))
@@ -141,10 +166,12 @@ def _picking() -> Select[Any]:
         .scalar_subquery()
     )
     in_air = _in_air()
+    may_begin = or_(col(WebhookEndpoint.enabled), _any(Lane.TEST))
+    in_pace = or_(col(WebhookEndpoint.rate_clock).is_(None), col(WebhookEndpoint.rate_clock) <= MOMENT)
     return (
         select(col(WebhookEndpoint.id))
         .join(waiting, waiting.c.endpoint_id == col(WebhookEndpoint.id))
-        .where(col(WebhookEndpoint.enabled), oldest <= MOMENT, in_air < _room())
+        .where(may_begin, in_pace, oldest <= MOMENT, in_air < _room())
         .order_by(in_air, oldest, col(WebhookEndpoint.id))
         .limit(bindparam("most", type_=Integer))
         .with_for_update(of=WebhookEndpoint, key_share=True, skip_locked=True)
@@ -179,22 +206,49 @@ def _in_air() -> ScalarSelect[int]:
 
 
 def _room() -> ColumnElement[int]:
-    """Say how many deliveries of an endpoint may be in the air."""
-    return case((col(WebhookEndpoint.failures) >= MOST_IN_FLIGHT, 1), else_=MOST_IN_FLIGHT)
+    """Say how many deliveries of an endpoint may be in the air: one that ails, or catches up, has one."""
+    alone = or_(col(WebhookEndpoint.failures) >= MOST_IN_FLIGHT, _any(Lane.IN_ORDER))
+    return case((alone, 1), else_=MOST_IN_FLIGHT)
+
+
+def _any(lane: Lane) -> ColumnElement[bool]:
+    """Ask whether an endpoint has anything to be sent in a special lane, in the air or not."""
+    # The second condition tells the databases that the index of special lanes fits.
+    return (
+        exists()
+        .where(
+            col(Delivery.endpoint_id) == col(WebhookEndpoint.id),
+            IS_PENDING,
+            col(Delivery.lane) != literal_column(f"'{Lane.USUAL}'"),
+            col(Delivery.lane) == literal_column(f"'{lane}'"),
+        )
+        .correlate(WebhookEndpoint)
+    )
 
 
 def _choose(session: Session, picked: Sequence[str], most: int, moment: datetime) -> list[str]:
     """Choose among the locked endpoints' due deliveries: each endpoint's first, then each one's second."""
     ranks = {endpoint_id: rank for rank, endpoint_id in enumerate(picked)}
-    turns = [
-        (in_air + turn, ranks[endpoint_id], delivery_id)
-        for endpoint_id, room, in_air, *places in session.execute(
-            _choosing(), {"moment": moment, "picked": picked}
-        )
-        for turn, delivery_id in enumerate(places[: max(0, room - in_air)])
-        if delivery_id is not None
-    ]
-    return [delivery_id for _, _, delivery_id in sorted(turns)[:most]]
+    turns = []
+    paces: dict[str, Pace] = {}
+    for endpoint_id, room, in_air, rate, clock, *places in session.execute(
+        _choosing(), {"moment": moment, "picked": picked}
+    ):
+        free = max(0, room - in_air)
+        if rate is not None:
+            paces[endpoint_id] = Pace(rate, clock, moment)
+            free = min(free, paces[endpoint_id].free)
+        turns += [
+            (in_air + turn, ranks[endpoint_id], delivery_id, endpoint_id)
+            for turn, delivery_id in enumerate(places[:free])
+            if delivery_id is not None
+        ]
+    chosen = sorted(turns)[:most]
+    begun = Counter(endpoint_id for *_, endpoint_id in chosen if endpoint_id in paces)
+    for endpoint_id, count in sorted(begun.items()):
+        clock = update(WebhookEndpoint).where(col(WebhookEndpoint.id) == endpoint_id)
+        session.execute(clock.values(rate_clock=paces[endpoint_id].after(count)))
+    return [delivery_id for _, _, delivery_id, _ in chosen]
 
 
 @cache
@@ -209,6 +263,7 @@ def _choosing() -> Select[Any]:
                 col(Delivery.endpoint_id) == col(WebhookEndpoint.id),
                 IS_WAITING,
                 col(Delivery.due_at) <= MOMENT,
+                or_(col(WebhookEndpoint.enabled), col(Delivery.lane) == literal_column(f"'{Lane.TEST}'")),
             )
             .order_by(col(Delivery.due_at), col(Delivery.id))
             .limit(1)
@@ -217,36 +272,46 @@ def _choosing() -> Select[Any]:
             .scalar_subquery()
         )
 
-    columns: list[Any] = [col(WebhookEndpoint.id), _room(), _in_air(), *map(place, range(MOST_IN_FLIGHT))]
+    pace = (col(WebhookEndpoint.rate_per_second), col(WebhookEndpoint.rate_clock))
+    columns: list[Any] = [
+        col(WebhookEndpoint.id), _room(), _in_air(), *pace, *map(place, range(MOST_IN_FLIGHT))
+    ]  # fmt: skip
     return select(*columns).where(col(WebhookEndpoint.id).in_(bindparam("picked", expanding=True)))
 
 
-def _read(session: Session, taken: Mapping[str, tuple[int, int]], moment: datetime) -> list[Sending]:
+def _read(session: Session, taken: Mapping[str, Row[Any]], moment: datetime) -> list[Sending]:
     """Read what the taken deliveries need to be sent, in the order of their events."""
+    body = func.coalesce(col(StoredEvent.thin), col(StoredEvent.body))
     query = (
-        select(col(Delivery.id), col(Delivery.endpoint_id), col(StoredEvent.id), col(StoredEvent.body))
+        select(col(Delivery.id), col(Delivery.endpoint_id), col(StoredEvent.id), col(StoredEvent.type), body)
         .join(StoredEvent, col(StoredEvent.id) == col(Delivery.event_id))
         .where(col(Delivery.id).in_(taken))
         .order_by(col(StoredEvent.sequence))
     )
     rows = session.execute(query).all()
     receivers = select(WebhookEndpoint).where(col(WebhookEndpoint.id).in_({row[1] for row in rows}))
-    by_id = {row.id: row for row in session.scalars(receivers)}
+    known = {
+        row.id: (row.url, keyring.headers_of(session, row), keyring.live_secrets(session, row, moment))
+        for row in session.scalars(receivers)
+    }
     sendings = []
-    for id_, endpoint_id, event_id, body in rows:
-        receiver, (fence, number) = by_id[endpoint_id], taken[id_]
-        secrets = endpoints.live_secrets(receiver, moment)
+    for id_, endpoint_id, event_id, event_type, text in rows:
+        url, headers, secrets = known[endpoint_id]
+        asks = event_type == EventType.WEBHOOK_ENDPOINT_VERIFICATION
         sendings.append(
             Sending(
                 delivery_id=id_,
                 endpoint_id=endpoint_id,
                 event_id=event_id,
-                fence=fence,
-                number=number,
-                url=receiver.url,
-                headers=receiver.headers,
+                fence=taken[id_].fence,
+                number=taken[id_].tries,
+                turn=taken[id_].tries - taken[id_].tries_before,
+                lane=Lane(taken[id_].lane),
+                challenge=verification.challenge_in(text) if asks else None,
+                url=url,
+                headers=headers,
                 secrets=secrets,
-                body=body.encode(),
+                body=text.encode(),
             )
         )
     return sendings

@@ -5,19 +5,24 @@ The same rows are the feed for those who poll. Events are numbered at the commit
 the log, so that no reader of the feed ever misses one whose transaction was slower.
 """
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import BigInteger, insert
 from sqlmodel import Field, Session, SQLModel, col, or_, select
 
 from twinning import endpoints
-from twinning.database import Id, Instant, before_commit, draw, new_id, now, ring_after
+from twinning.database import Id, Instant, Json, before_commit, draw, new_id, now, ring_after
 from twinning.endpoints import Delivery, WebhookEndpoint
 from twinning.errors import Invalid
 from twinning.events import Event, EventType, Facets
 from twinning.keys import ApiKey, Caller, caller_of, is_live
-from twinning.terms import Bell, DeliveryState
+from twinning.terms import Bell
+
+# A longer body is sent thin.
+LONGEST_BODY = 256 * 1024
 
 
 class StoredEvent(SQLModel, table=True):
@@ -30,7 +35,11 @@ class StoredEvent(SQLModel, table=True):
     type: str = Field(max_length=60)
     timestamp: datetime = Field(sa_type=Instant, index=True)
     body: str
+    # What is sent in place of a body that is too long for webhooks.
+    thin: str | None = None
     for_key: str | None = Field(default=None, sa_type=Id)
+    # What filters look at beside the cities and the key, for those who subscribe or mend a filter later.
+    facets: dict[str, Any] | None = Field(default=None, sa_type=Json)
 
 
 class EventCity(SQLModel, table=True):
@@ -61,14 +70,17 @@ def _write_events(session: Session) -> None:
     events, cities, deliveries = [], [], []
     for sequence, (event_id, event) in enumerate(recorded, first):
         facets = event.facets()
+        body = event.body(moment)
         events.append(
             {
                 "id": event_id,
                 "sequence": sequence,
                 "type": event.type,
                 "timestamp": moment,
-                "body": event.body(moment),
+                "body": body,
+                "thin": thinned(event_id, body),
                 "for_key": facets.for_key,
+                "facets": facets.kept(),
             }
         )
         named = dict(facets.cities)
@@ -83,6 +95,17 @@ def _write_events(session: Session) -> None:
     if deliveries:
         session.execute(insert(Delivery), deliveries)
         ring_after(session, Bell.DELIVER)
+
+
+def thinned(event_id: str, body: str) -> str | None:
+    """Write what is sent in place of a body that is too long: where the whole event is; None for others."""
+    if len(body.encode()) <= LONGEST_BODY:
+        return None
+    # The type and the moment stand first, so that they need not be written twice.
+    head = body.partition(',"data":')[0]
+    whole = json.loads(body)["data"]
+    data = {"id": whole.get("id"), "url": f"/v1/events/{event_id}"}
+    return f'{head},"data":{json.dumps(data, separators=(",", ":"))}}}'
 
 
 def _find_receivers(session: Session) -> None:
@@ -100,7 +123,7 @@ def _find_receivers(session: Session) -> None:
     ).order_by(col(WebhookEndpoint.id))
     there = query.with_for_update(read=True, key_share=True, of=WebhookEndpoint)
     rows = {endpoint.id: (endpoint, key) for endpoint, key in session.exec(there)}
-    off = [endpoint_id for endpoint_id, (endpoint, _) in rows.items() if not endpoint.enabled]
+    off = [endpoint_id for endpoint_id, (endpoint, _) in rows.items() if not endpoint.is_open]
     if off:
         still = query.where(col(WebhookEndpoint.id).in_(off)).with_for_update(read=True, of=WebhookEndpoint)
         looked = session.exec(still, execution_options={"populate_existing": True})
@@ -118,19 +141,9 @@ def _fan_out(
     facets: Facets,
     moment: datetime,
 ) -> list[dict[str, object]]:
-    """Lay out the deliveries of one event; for a disabled endpoint it is held."""
+    """Lay out the deliveries of one event; only a test goes to an endpoint that is off."""
     return [
-        {
-            "id": new_id(),
-            "event_id": event_id,
-            "endpoint_id": endpoint.id,
-            "state": DeliveryState.PENDING if endpoint.enabled else DeliveryState.HELD,
-            "due_at": moment if endpoint.enabled else None,
-            "fence": 0,
-            "tries": 0,
-            "created_at": moment,
-            "updated_at": moment,
-        }
+        endpoints.new_delivery(event_id, endpoint, moment, test=facets.test)
         for endpoint, owner in receivers
         if endpoints.wants(endpoint, owner, event_type, facets)
     ]

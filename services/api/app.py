@@ -14,6 +14,7 @@ from services.api import openapi, problems
 from services.api.envelope import Envelope
 from services.api.routes import (
     cities,
+    deliveries,
     endpoints,
     events,
     health,
@@ -28,13 +29,14 @@ from services.api.transactions import House, KeyedRoute
 from twinning.database import Database
 from twinning.settings import Settings
 from twinning.terms import Bell
+from twinning.vault import vault_of
 
 PREFIX = "/v1"
 
 
 def make_app(settings: Settings, *, ring: Callable[[Bell], None] | None = None) -> FastAPI:
     """Make the application; `ring` hears the bells of each committed transaction and must not wait."""
-    database = Database(settings.database, ring)
+    database = Database(settings.database, ring, vault_of(settings.secrets_key))
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -55,7 +57,7 @@ def make_app(settings: Settings, *, ring: Callable[[Bell], None] | None = None) 
     problems.install(app)
     app.include_router(health.router)
     front = APIRouter(prefix=PREFIX, route_class=KeyedRoute)
-    for part in (reference, cities, keys, previews, rounds, suggestions, endpoints, events):
+    for part in (reference, cities, keys, previews, rounds, suggestions, endpoints, deliveries, events):
         front.include_router(part.router)
     for router in listings.routers:
         front.include_router(router)
