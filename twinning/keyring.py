@@ -13,7 +13,7 @@ from sqlmodel import Session, col, select
 
 from twinning.database import Database, now
 from twinning.endpoints import WebhookEndpoint, is_live, new_secrets
-from twinning.errors import Conflict, WrongSetting
+from twinning.errors import Conflict, Invalid, WrongSetting
 from twinning.vault import SETTING, Vault
 
 # So many secrets may sign at once: the present one and two that are being left.
@@ -27,9 +27,15 @@ def fill(session: Session, row: WebhookEndpoint, headers: Mapping[str, str]) -> 
 
 
 def put_headers(session: Session, row: WebhookEndpoint, headers: Mapping[str, str | None]) -> None:
-    """Change an endpoint's headers; where a value is None the present one stays."""
+    """Change an endpoint's headers; where a value is None the present one stays.
+
+    Raises `Invalid` where there is no present one.
+    """
     before = headers_of(session, row)
-    after = {name: before.get(name, "") if value is None else value for name, value in headers.items()}
+    after = before | {name: value for name, value in headers.items() if value is not None}
+    for name in headers.keys() - after.keys():
+        raise Invalid.field(f"/headers/{name}", "has no value yet that could stay")
+    after = {name: after[name] for name in headers}
     if after != before:
         _store(session, row, _entries(session, row), after)
 

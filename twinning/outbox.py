@@ -16,7 +16,7 @@ from sqlmodel import Field, Session, SQLModel, col, or_, select
 from twinning import endpoints
 from twinning.database import Id, Instant, Json, before_commit, draw, new_id, now, ring_after
 from twinning.endpoints import Delivery, WebhookEndpoint
-from twinning.errors import Invalid
+from twinning.errors import Invalid, NotFound
 from twinning.events import Event, EventType, Facets
 from twinning.keys import ApiKey, Caller, caller_of, is_live
 from twinning.terms import Bell
@@ -164,6 +164,15 @@ def feed(
     if types:
         query = query.where(col(StoredEvent.type).in_(types))
     return session.exec(query.order_by(col(StoredEvent.sequence)).limit(most)).all()
+
+
+def one(session: Session, caller: Caller, event_id: str) -> StoredEvent:
+    """Find an event that this caller may see; raises `NotFound`."""
+    row = session.get(StoredEvent, event_id)
+    seen = [] if row is None else feed(session, caller, row.sequence - 1, [], 1)
+    if row is None or row not in seen:
+        raise NotFound("There is no such event.")
+    return row
 
 
 def place_of(session: Session, event_id: str) -> int:

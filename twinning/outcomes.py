@@ -140,7 +140,9 @@ def any_to_judge(session: Session) -> bool:
 
 def judge_all(session: Session) -> None:
     """Look at every endpoint that has failed for long, also when nothing was sent to it for a while."""
-    rows: Sequence[WebhookEndpoint] = session.scalars(_to_judge().with_for_update(key_share=True, skip_locked=True)).all()
+    rows: Sequence[WebhookEndpoint] = session.scalars(
+        _to_judge().with_for_update(key_share=True, skip_locked=True)
+    ).all()
     for row in rows:
         _judge(session, row)
 

@@ -54,7 +54,7 @@ class Replay(SQLModel, table=True):
 
 
 class ReplayRequest(Shape):
-    """What to send again of the events from `since` to `until` (null: now): the failed, the missing, or all."""
+    """What to send again of the events from `since` to `until` (null: now): failed, missing, or all."""
 
     since: AwareDatetime
     until: AwareDatetime | None = None
