@@ -93,7 +93,8 @@ def _write_events(session: Session) -> None:
     if cities:
         session.execute(insert(EventCity), cities)
     if deliveries:
-        session.execute(insert(Delivery), deliveries)
+        # A None that is given is meant: what is held is not due.
+        session.execute(insert(Delivery), deliveries, execution_options={"render_nulls": True})
         ring_after(session, Bell.DELIVER)
 
 

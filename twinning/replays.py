@@ -260,7 +260,7 @@ def _send(
         endpoints.new_delivery(event_id, endpoint, moment) for event_id in wanted if event_id not in has_one
     ]
     if new:
-        session.execute(insert(Delivery), new)
+        session.execute(insert(Delivery), new, execution_options={"render_nulls": True})
         ring_after(session, Bell.DELIVER)
     row.created += len(new)
     row.skipped += len(batch) - len(new) - len(again)
