@@ -9,12 +9,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session, col, select
 
 from twinning.database import Database, now
 from twinning.endpoints import WebhookEndpoint, is_live, new_secrets
 from twinning.errors import Conflict, Invalid, WrongSetting
-from twinning.vault import SETTING, Vault
+from twinning.settings import Settings
+from twinning.vault import SETTING, Vault, vault_of
 
 # So many secrets may sign at once: the present one and two that are being left.
 MOST_LIVE = 3
@@ -99,11 +101,26 @@ def seal_all(database: Database) -> int:
 
 def must_open(database: Database) -> None:
     """Refuse to start on secrets that this process cannot read; raises `WrongSetting`."""
-    with database.snapshot() as session:
-        key_ids = select(WebhookEndpoint.key_id).where(col(WebhookEndpoint.key_id).is_not(None)).distinct()
-        ours = None if database.vault is None else database.vault.key_id
-        if any(key_id != ours for key_id in session.exec(key_ids)):
-            _refuse(database.vault)
+    query = select(WebhookEndpoint.key_id).where(col(WebhookEndpoint.key_id).is_not(None)).distinct()
+    try:
+        with database.snapshot() as session:
+            key_ids = set(session.exec(query))
+    except SQLAlchemyError:
+        # The database is away, or has no such tables yet: nothing is known to be wrong with the setting.
+        return
+    if key_ids - {None if database.vault is None else database.vault.key_id}:
+        _refuse(database.vault)
+
+
+def check(settings: Settings, *, seal: bool = False) -> None:
+    """Refuse a key that does not open what is stored, and have what is stored plainly sealed if asked to."""
+    database = Database(settings.database, vault=vault_of(settings.secrets_key))
+    try:
+        must_open(database)
+        if seal:
+            seal_all(database)
+    finally:
+        database.close()
 
 
 def _refuse(vault: Vault | None) -> None:

@@ -52,6 +52,7 @@ def upgrade() -> None:
         "event",
         sa.Column("facets", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=True),
     )
+    op.add_column("kept_answer", sa.Column("key_id", sa.String(16), nullable=True))
     op.add_column("webhook_endpoint", sa.Column("key_id", sa.String(16), nullable=True))
     op.add_column("webhook_endpoint", sa.Column("rate_clock", sa.DateTime(timezone=True), nullable=True))
     op.add_column("webhook_endpoint", sa.Column("challenge", sa.String(64), nullable=True))
@@ -72,6 +73,7 @@ def downgrade() -> None:
     op.drop_index("ix_webhook_endpoint_rate_clock", "webhook_endpoint")
     for name in ("warned", "unverified_since", "challenge", "rate_clock", "key_id"):
         op.drop_column("webhook_endpoint", name)
+    op.drop_column("kept_answer", "key_id")
     op.drop_column("event", "facets")
     op.drop_column("event", "thin")
     op.drop_index("ix_delivery_lane", "delivery")

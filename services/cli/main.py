@@ -70,8 +70,10 @@ def api(
     """Run the HTTP API alone: a part of a cluster."""
     import uvicorn
 
+    from twinning import keyring
+
     # Refused here, a wrong setting is one line and not the end of a server that was half started.
-    _settings()
+    keyring.check(_settings())
     uvicorn.run(
         "services.api.app:application",
         factory=True,
@@ -111,10 +113,16 @@ def scheduler() -> None:
 
 @app.command()
 def migrate() -> None:
-    """Bring the database's tables up to date; safe to run more than once and from several places."""
+    """Bring the database's tables up to date; safe to run more than once and from several places.
+
+    Where there is a key for secrets, those that were stored without one are sealed.
+    """
+    from twinning import keyring
     from twinning.database import migrate as bring_up_to_date
 
-    bring_up_to_date(_settings().database)
+    settings = _settings()
+    bring_up_to_date(settings.database)
+    keyring.check(settings, seal=True)
 
 
 @app.command()
