@@ -116,9 +116,11 @@ def _find_receivers(session: Session) -> None:
     unseen, or what is held for it would wait for the next time; the rest may change as they like.
     """
     query = select(WebhookEndpoint, ApiKey).join(ApiKey, col(ApiKey.id) == WebhookEndpoint.owner_id)
-    about = {event.facets().round_id for _, event in session.info["events"]} - {None}
+    facets = [event.facets() for _, event in session.info["events"]]
+    about = {each.round_id for each in facets} - {None}
+    meant = {each.only_endpoint for each in facets} - {None}
     # The callbacks of rounds that are long over are many, and none of these events is for them.
-    its_callbacks = col(WebhookEndpoint.round_id).in_(about)
+    its_callbacks = col(WebhookEndpoint.round_id).in_(about) | col(WebhookEndpoint.id).in_(meant)
     query = query.where(
         or_(col(WebhookEndpoint.round_id).is_(None), its_callbacks), col(ApiKey.revoked_at).is_(None)
     ).order_by(col(WebhookEndpoint.id))
