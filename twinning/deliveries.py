@@ -50,6 +50,8 @@ IS_WAITING = IS_PENDING & col(Delivery.leased_by).is_(None)
 # Whoever changes the state of a leased delivery ends the lease, so this says nothing of the state: with
 # it SQLite would rather walk all of an endpoint's pending deliveries than the few in the senders' hands.
 IS_LEASED = col(Delivery.leased_by).is_not(None)
+# What waits for another endpoint, as what came back from a lost sender may, waits on.
+IS_OPEN = col(WebhookEndpoint.enabled) & col(WebhookEndpoint.challenge).is_(None)
 MOMENT = bindparam("moment", type_=Instant())
 
 
@@ -166,7 +168,7 @@ def _picking() -> Select[Any]:
         .scalar_subquery()
     )
     in_air = _in_air()
-    may_begin = or_(col(WebhookEndpoint.enabled), _any(Lane.TEST))
+    may_begin = or_(IS_OPEN, _any(Lane.TEST))
     in_pace = or_(col(WebhookEndpoint.rate_clock).is_(None), col(WebhookEndpoint.rate_clock) <= MOMENT)
     return (
         select(col(WebhookEndpoint.id))
@@ -263,7 +265,7 @@ def _choosing() -> Select[Any]:
                 col(Delivery.endpoint_id) == col(WebhookEndpoint.id),
                 IS_WAITING,
                 col(Delivery.due_at) <= MOMENT,
-                or_(col(WebhookEndpoint.enabled), col(Delivery.lane) == literal_column(f"'{Lane.TEST}'")),
+                or_(IS_OPEN, col(Delivery.lane) == literal_column(f"'{Lane.TEST}'")),
             )
             .order_by(col(Delivery.due_at), col(Delivery.id))
             .limit(1)

@@ -58,7 +58,7 @@ def settle(session: Session, outcomes: Sequence[Outcome]) -> set[str]:
     held = [outcome for outcome in outcomes if _is_held(outcome, fences)]
     for row in ailing:
         _note_health(session, row, [outcome for outcome in held if outcome.sending.endpoint_id == row.id])
-    closed = {row.id for row in ailing if not row.enabled}
+    closed = {row.id: row.enabled for row in ailing if not row.is_open}
     _write_states(session, held, closed, moment)
     known = [outcome for outcome in outcomes if outcome.sending.delivery_id in fences]
     _write_log(session, [_log_line(outcome, held=_is_held(outcome, fences)) for outcome in known])
@@ -166,7 +166,9 @@ def _switch_off(session: Session, row: WebhookEndpoint, because: str, message: s
     record(session, WebhookEndpointDisabled(data=note, owner=row.owner_id))
 
 
-def _write_states(session: Session, held: Sequence[Outcome], closed: set[str], moment: datetime) -> None:
+def _write_states(
+    session: Session, held: Sequence[Outcome], closed: Mapping[str, bool], moment: datetime
+) -> None:
     """Write the new states; what would be tried again waits with its endpoint when that is off."""
     done = [o.sending.delivery_id for o in held if o.state is DeliveryState.DELIVERED]
     if done:
@@ -178,18 +180,26 @@ def _write_states(session: Session, held: Sequence[Outcome], closed: set[str], m
     if others:
         change = update(Delivery).where(col(Delivery.id) == bindparam("delivery"))
         change = change.values(
-            state=bindparam("to"), due_at=bindparam("at"), lane=Lane.USUAL, leased_by=None, updated_at=moment
+            state=bindparam("to"),
+            due_at=bindparam("at"),
+            lane=bindparam("by"),
+            leased_by=None,
+            updated_at=moment,
         )
         session.connection().execute(change, others)
 
 
-def _new_state(outcome: Outcome, closed: set[str]) -> dict[str, Any]:
-    state, due_at = outcome.state, outcome.due_at
-    if state is DeliveryState.PENDING and outcome.sending.endpoint_id in closed:
-        # A test of an endpoint that is off has had its one attempt.
-        is_test = outcome.sending.lane is Lane.TEST
-        state, due_at = DeliveryState.EXHAUSTED if is_test else DeliveryState.HELD, None
-    return {"delivery": outcome.sending.delivery_id, "to": state, "at": due_at}
+def _new_state(outcome: Outcome, closed: Mapping[str, bool]) -> dict[str, Any]:
+    """Say what becomes of a delivery that failed; `closed` names endpoints that hold, and those still on."""
+    sending, state, due_at = outcome.sending, outcome.state, outcome.due_at
+    # A challenge goes on being sent to an endpoint that is on; any other test has had its one attempt.
+    lane = Lane.TEST if sending.challenge is not None else Lane.USUAL
+    if state is DeliveryState.PENDING and sending.endpoint_id in closed:
+        if sending.lane is not Lane.TEST:
+            state, due_at = DeliveryState.HELD, None
+        elif not closed[sending.endpoint_id]:
+            state, due_at = DeliveryState.EXHAUSTED, None
+    return {"delivery": sending.delivery_id, "to": state, "at": due_at, "by": lane}
 
 
 def _write_log(session: Session, lines: Sequence[dict[str, Any]]) -> None:
