@@ -13,22 +13,19 @@ from sqlalchemy import (
     ColumnElement,
     Index,
     UniqueConstraint,
-    Update,
-    case,
     delete,
     func,
     literal_column,
     text,
-    update,
 )
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from twinning.database import Id, Instant, Json, new_id, now, ring_after
+from twinning.database import Id, Instant, Json, new_id, now
 from twinning.errors import NotFound
 from twinning.events import EventType, Facets
 from twinning.keys import Caller
 from twinning.signing import new_secret
-from twinning.terms import Band, Bell, DeliveryState, Lane
+from twinning.terms import Band, DeliveryState, Lane
 
 # What the log says of an attempt that nobody finished.
 INTERRUPTED = "interrupted"
@@ -231,70 +228,6 @@ def remove(session: Session, row: WebhookEndpoint) -> None:
     session.execute(delete(Attempt).where(col(Attempt.delivery_id).in_(mine)))
     session.execute(delete(Delivery).where(col(Delivery.endpoint_id) == row.id))
     session.delete(row)
-
-
-def disable(session: Session, row: WebhookEndpoint, because: str) -> None:
-    """Switch an endpoint off; what waits for it is held, and what is under way follows when it comes back."""
-    row.enabled = False
-    row.disabled_because = because
-    row.updated_at = now()
-    row.version += 1
-    session.add(row)
-    session.flush()
-    hold_back(session, row.id)
-
-
-def enable(session: Session, row: WebhookEndpoint) -> None:
-    """Switch an endpoint on; what was held for it goes out, unless it has still to prove itself."""
-    row.enabled = True
-    row.disabled_because = None
-    row.failing_since = None
-    row.failures = 0
-    row.warned = 0
-    session.add(row)
-    session.flush()
-    if row.is_open:
-        release(session, row.id)
-
-
-def hold_back(session: Session, endpoint_id: str) -> None:
-    """Hold what waits for an endpoint."""
-    values = {"state": DeliveryState.HELD, "due_at": None, "updated_at": now()}
-    session.execute(_unleased(endpoint_id, DeliveryState.PENDING).values(values))
-
-
-def release(session: Session, endpoint_id: str) -> None:
-    """Have what was held for an endpoint sent now, one by one in the order of the events."""
-    moment = now()
-    values = {"state": DeliveryState.PENDING, "due_at": moment, "updated_at": moment}
-    anew = _unleased(endpoint_id, DeliveryState.HELD).values(
-        lane=Lane.IN_ORDER, tries_before=Delivery.tries, **values
-    )
-    session.execute(anew)
-    ring_after(session, Bell.DELIVER)
-
-
-def _unleased(endpoint_id: str, state: DeliveryState) -> Update:
-    return update(Delivery).where(
-        col(Delivery.endpoint_id) == endpoint_id,
-        col(Delivery.state) == state,
-        col(Delivery.leased_by).is_(None),
-    )
-
-
-def send_again(session: Session, delivery_ids: Sequence[str], state: DeliveryState) -> None:
-    """Have deliveries sent again by a whole new schedule: now (`pending`), or when released (`held`).
-
-    The caller holds the endpoint and the deliveries.
-    """
-    moment = now()
-    due_at = moment if state is DeliveryState.PENDING else None
-    # A test stays one: a challenge must reach an endpoint that gets nothing else.
-    lane = case((col(Delivery.lane) == Lane.TEST, Lane.TEST.value), else_=Lane.USUAL.value)
-    anew = {"state": state, "due_at": due_at, "lane": lane, "updated_at": moment}
-    again = update(Delivery).where(col(Delivery.id).in_(delivery_ids))
-    session.execute(again.values(tries_before=Delivery.tries, **anew))
-    ring_after(session, Bell.DELIVER)
 
 
 def delivery(session: Session, delivery_id: str) -> Delivery:

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Select, bindparam, or_, select, update
 from sqlmodel import Session, col
 
-from twinning import endpoints, verification
+from twinning import switching, verification
 from twinning.database import now
 from twinning.deliveries import Sending
 from twinning.endpoints import Attempt, Delivery, WebhookEndpoint
@@ -161,7 +161,7 @@ def _to_judge() -> Select[Any]:
 
 
 def _switch_off(session: Session, row: WebhookEndpoint, because: str, message: str) -> None:
-    endpoints.disable(session, row, because)
+    switching.disable(session, row, because)
     note = EndpointNote(endpoint_id=row.id, url=row.url, message=message)
     record(session, WebhookEndpointDisabled(data=note, owner=row.owner_id))
 

@@ -13,7 +13,7 @@ from pydantic import AwareDatetime
 from sqlalchemy import BigInteger, Row, func, insert, select
 from sqlmodel import Field, Session, SQLModel, col
 
-from twinning import endpoints, work
+from twinning import endpoints, switching, work
 from twinning.database import Id, Instant, new_id, now, ring_after
 from twinning.endpoints import Delivery, WebhookEndpoint
 from twinning.errors import Conflict, Invalid, NotFound
@@ -234,7 +234,7 @@ def _events(session: Session, row: Replay) -> Sequence[Row[Any]]:
 def _resend(session: Session, row: Replay, endpoint: WebhookEndpoint, delivery_ids: Sequence[str]) -> None:
     if delivery_ids:
         state = DeliveryState.PENDING if endpoint.is_open else DeliveryState.HELD
-        endpoints.send_again(session, delivery_ids, state)
+        switching.send_again(session, delivery_ids, state)
         row.resent += len(delivery_ids)
 
 

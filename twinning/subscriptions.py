@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Strict, StringConstraints
 from pydantic import Field as ShapeField
 from sqlmodel import Session
 
-from twinning import endpoints, keyring
+from twinning import endpoints, keyring, switching
 from twinning.addresses import AddressRefused, Rules, check_url
 from twinning.database import now
 from twinning.endpoints import Attempt, Delivery, WebhookEndpoint
@@ -230,9 +230,9 @@ def change(session: Session, row: WebhookEndpoint, wanted: EndpointUpdate, rules
         row.updated_at = now()
         session.add(row)
     if enabled and not row.enabled:
-        endpoints.enable(session, row)
+        switching.enable(session, row)
     elif row.enabled and not enabled:
-        endpoints.disable(session, row, "its owner")
+        switching.disable(session, row, "its owner")
 
 
 def public(row: WebhookEndpoint) -> EndpointPublic:

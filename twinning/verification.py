@@ -13,7 +13,7 @@ from datetime import timedelta
 from sqlalchemy import update
 from sqlmodel import Session, col, select
 
-from twinning import endpoints
+from twinning import switching
 from twinning.database import now
 from twinning.endpoints import Delivery, WebhookEndpoint
 from twinning.events import (
@@ -37,7 +37,7 @@ def begin(session: Session, row: WebhookEndpoint) -> None:
     row.unverified_since = now()
     session.add(row)
     session.flush()
-    endpoints.hold_back(session, row.id)
+    switching.hold_back(session, row.id)
     if row.enabled:
         note = EndpointChallenge(
             endpoint_id=row.id,
@@ -82,7 +82,7 @@ def accept(session: Session, row: WebhookEndpoint, challenge: str) -> None:
     session.add(row)
     session.flush()
     if row.enabled:
-        endpoints.release(session, row.id)
+        switching.release(session, row.id)
 
 
 def expire(session: Session) -> None:
@@ -92,7 +92,7 @@ def expire(session: Session) -> None:
     )
     late = late.order_by(col(WebhookEndpoint.id)).with_for_update(skip_locked=True)
     for row in session.exec(late).all():
-        endpoints.disable(session, row, UNVERIFIED)
+        switching.disable(session, row, UNVERIFIED)
         note = EndpointNote(
             endpoint_id=row.id,
             url=row.url,

@@ -12,7 +12,17 @@ from starlette.responses import Response
 
 from services.api import access
 from services.api.transactions import Afterwards
-from twinning import cities, endpoints, keyring, outbox, previews, rounds, subscriptions, verification
+from twinning import (
+    cities,
+    endpoints,
+    keyring,
+    outbox,
+    previews,
+    rounds,
+    subscriptions,
+    switching,
+    verification,
+)
 from twinning.addresses import Rules
 from twinning.endpoints import Delivery, WebhookEndpoint
 from twinning.errors import Conflict, Flaw, Forbidden, Invalid
@@ -90,7 +100,7 @@ def retry(session: Session, row: Delivery) -> Delivery:
     # Of an endpoint that has still to prove itself only the challenge is pending.
     if not endpoint.is_open and row.state != DeliveryState.PENDING:
         raise Conflict("The receiver has to echo its challenge first.", code="endpoint-unverified")
-    endpoints.send_again(session, [row.id], DeliveryState.PENDING)
+    switching.send_again(session, [row.id], DeliveryState.PENDING)
     session.refresh(row)
     return row
 

@@ -9,7 +9,7 @@ from sqlmodel import col, select
 from services.dispatcher.errands import Errands
 from tests.hooks import courier, eventually, ping, reload, settings_for, subscribe
 from tests.receiver import Manner, Receiver
-from twinning import endpoints
+from twinning import endpoints, switching
 from twinning.database import Database, now
 from twinning.endpoints import WebhookEndpoint
 from twinning.events import EventType
@@ -92,8 +92,8 @@ def test_recovery_starts_the_count_anew(database: Database, by: str) -> None:
         else:
             with database.transaction() as session:
                 changed = endpoints.get(session, row.id)
-                endpoints.disable(session, changed, "its owner")
-                endpoints.enable(session, changed)
+                switching.disable(session, changed, "its owner")
+                switching.enable(session, changed)
     mended = reload(database, row)
     fail_since(database, row, 30)
 

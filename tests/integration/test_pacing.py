@@ -10,9 +10,10 @@ import pytest
 from tests.hooks import attempts, courier, deliveries, eventually, ping, reload, settings_for, subscribe
 from tests.receiver import Manner, Received, Receiver
 from twinning import deliveries as sending
-from twinning import endpoints
+from twinning import endpoints, switching
 from twinning.database import Database, now
 from twinning.terms import DeliveryState
+from twinning.turns import MOST_IN_FLIGHT
 
 
 def busiest_second(got: list[Received]) -> int:
@@ -83,7 +84,7 @@ def test_what_was_held_comes_in_order(database: Database) -> None:
         ids = [event_id for _ in range(6) for event_id in ping(database, [row], 5)]
         with courier(database, settings_for(database.url)):
             with database.transaction() as session:
-                endpoints.enable(session, endpoints.get(session, row.id))
+                switching.enable(session, endpoints.get(session, row.id))
             ids += ping(database, [row], 5)
             got = receiver.wait_for(35)
             eventually(lambda: {one.state for one in deliveries(database)} == {DeliveryState.DELIVERED})
@@ -104,7 +105,7 @@ def test_a_held_event_that_fails_lets_the_others_by(database: Database) -> None:
         ids = [event_id for _ in range(4) for event_id in ping(database, [row])]
         with courier(database, settings_for(database.url)):
             with database.transaction() as session:
-                endpoints.enable(session, endpoints.get(session, row.id))
+                switching.enable(session, endpoints.get(session, row.id))
             got = receiver.wait_for(5)
     assert [one.webhook_id for one in got] == [*ids, ids[0]]
 
@@ -124,7 +125,7 @@ def test_one_dead_endpoint_of_ten_delays_no_other(database: Database) -> None:
                 sent += 1
                 time.sleep(0.2)
             receiver.wait(lambda got: sum(one.path != "/0" for one in got) == 9 * sent, 60)
-            assert receiver.most_in_hand["/0"] <= sending.MOST_IN_FLIGHT
+            assert receiver.most_in_hand["/0"] <= MOST_IN_FLIGHT
     lags = sorted(lag_s(one) for one in receiver.got() if one.path != "/0")
     assert lags[int(0.95 * len(lags))] < 2
 
@@ -139,7 +140,7 @@ def test_a_retry_after_all_was_tried_has_the_whole_schedule(database: Database) 
             eventually(lambda: deliveries(database)[0].state == DeliveryState.EXHAUSTED)
             [delivery] = deliveries(database)
             with database.transaction() as session:
-                endpoints.send_again(session, [delivery.id], DeliveryState.PENDING)
+                switching.send_again(session, [delivery.id], DeliveryState.PENDING)
             got = receiver.wait_for(6)
             eventually(lambda: deliveries(database)[0].state == DeliveryState.EXHAUSTED)
     log = attempts(database, delivery.id)

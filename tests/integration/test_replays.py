@@ -12,7 +12,7 @@ from sqlmodel import Session, col, select
 from services.dispatcher.errands import GIVEN_UP, Errands
 from tests.hooks import courier, deliveries, eventually, ping, reload, settings_for, subscribe
 from tests.receiver import Receiver
-from twinning import endpoints, examples, outbox, replays, work
+from twinning import endpoints, examples, outbox, replays, switching, work
 from twinning.cities import CityPublic
 from twinning.database import Database, now
 from twinning.endpoints import Delivery, WebhookEndpoint
@@ -136,7 +136,7 @@ def test_for_an_endpoint_that_is_off_it_is_held(database: Database) -> None:
     run(database, ask(database, row, ReplayOnly.MISSING))
     held = {(one.state, one.due_at) for one in deliveries(database, row)}
     with database.transaction() as session:
-        endpoints.enable(session, endpoints.get(session, row.id))
+        switching.enable(session, endpoints.get(session, row.id))
 
     assert held == {("held", None)}
     assert {one.state for one in deliveries(database, row)} == {"pending"}
