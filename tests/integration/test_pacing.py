@@ -80,17 +80,20 @@ def test_what_was_held_comes_in_order(database: Database) -> None:
     """Released events come one by one in the order of the events, and newer ones after them."""
     with Receiver() as receiver:
         row = subscribe(database, receiver.url("/a"), enabled=False)
-        receiver.behave("/a", Manner(delay_s=0.01))
+        receiver.behave("/a", Manner(delay_s=0.05))
         ids = [event_id for _ in range(6) for event_id in ping(database, [row], 5)]
         with courier(database, settings_for(database.url)):
             with database.transaction() as session:
                 switching.enable(session, endpoints.get(session, row.id))
             ids += ping(database, [row], 5)
+            receiver.wait_for(30)
+            together = receiver.most_in_hand["/a"]
             got = receiver.wait_for(35)
             eventually(lambda: {one.state for one in deliveries(database)} == {DeliveryState.DELIVERED})
             receiver.behave("/a", Manner(delay_s=0.2))
             ping(database, [row], 8)
             receiver.wait_for(43)
+    assert together == 1
     assert [one.webhook_id for one in got[:30]] == ids[:30]
     assert {one.webhook_id for one in got[30:]} == set(ids[30:])
     # Once all that was held is out, several are under way at once again.

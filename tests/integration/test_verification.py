@@ -127,6 +127,25 @@ def test_a_new_url_has_to_prove_itself(front: Door, receiver: Receiver) -> None:
     assert (unchanged.json()["verified"], changed.json()["verified"]) == (True, False)
 
 
+def test_what_was_on_its_way_to_the_old_address_waits(front: Door, receiver: Receiver) -> None:
+    """What waited, and what comes back failed, is held when the URL has changed, and not sent there."""
+    made = make(front, receiver.url("/a"), event_types=["city.*"])
+    with sender(front):
+        echo(front, receiver, made, "/a")
+        eventually(lambda: read(front, made).challenge is None)
+        receiver.behave("/a", Manner(statuses=(500,), delay_s=0.5))
+        for number in range(6):
+            front.city(f"City {number}")
+        receiver.wait(lambda got: sum(b"city.registered" in one.body for one in got) == 4)
+        change(front, made, url=receiver.url("/b"))
+        waited = {one.id for one in deliveries(front.database) if one.state == "held"}
+        eventually(lambda: sum(one.state == "held" for one in deliveries(front.database)) == 6)
+        receiver.wait_for(2, "/b")
+
+    assert len(waited) == 2
+    assert set(types(receiver, "/b")) == {ASKS}
+
+
 def test_it_ends_with_a_note_and_begins_again(front: Door, receiver: Receiver) -> None:
     """After 72 hours without an echo the endpoint is off, which is told; enabling asks anew."""
     made = make(front, receiver.url("/a"))
