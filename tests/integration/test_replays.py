@@ -3,6 +3,8 @@
 
 from collections import Counter
 from datetime import timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +12,18 @@ from sqlalchemy import delete
 from sqlmodel import Session, col, select
 
 from services.dispatcher.errands import GIVEN_UP, Errands
-from tests.hooks import courier, deliveries, eventually, ping, reload, settings_for, subscribe
+from tests.hooks import (
+    courier,
+    deliveries,
+    eventually,
+    ping,
+    reload,
+    settings_for,
+    subscribe,
+    worker_process,
+)
 from tests.receiver import Receiver
+from tests.servers import Server
 from twinning import endpoints, examples, outbox, replays, switching, work
 from twinning.cities import CityPublic
 from twinning.database import Database, now
@@ -232,3 +244,34 @@ def test_a_bell_starts_a_replay(database: Database) -> None:
     eventually(lambda: read(database, replay_id).state == "completed")
     errands.stop(5)
     assert reload(database, row).enabled
+
+
+@pytest.mark.slow
+def test_killed_workers_replay_everything_once(database: Database, broker: Server, tmp_path: Path) -> None:
+    """However often its worker is killed, a replay ends with one delivery for each event."""
+    for _ in range(12):
+        register(database, 1000)
+    # Switched off, so that the worker has nothing to do but the replay.
+    row = subscribe(database, "http://127.0.0.1:9/", event_types=["city.*"], enabled=False)
+    replay_id = ask(database, row, ReplayOnly.MISSING)
+    settings = settings_for(database.url, broker_url=broker.url, lease_s=1.0)
+    seen = []
+    for number in range(3):
+        before = read(database, replay_id).done
+        with worker_process(settings, tmp_path) as process:
+            eventually(partial(_has_moved, database, replay_id, before), 60)
+            if number < 2:
+                process.kill()
+                process.wait()
+            else:
+                eventually(lambda: read(database, replay_id).state == "completed", 60)
+        seen.append(read(database, replay_id).state)
+    done = read(database, replay_id)
+
+    assert seen == ["running", "running", "completed"]
+    assert (done.done, done.total, counts(done)) == (12_000, 12_000, (0, 12_000, 0))
+    assert len({one.event_id for one in deliveries(database, row)}) == 12_000
+
+
+def _has_moved(database: Database, replay_id: str, before: int) -> bool:
+    return read(database, replay_id).done > before
