@@ -33,9 +33,8 @@ class Row:
         ratio = "" if self.ratio is None else f"{self.ratio:8.1f}x"
         must = "" if self.must is None else f"{self.must:6g}x"
         peer = "" if self.peer_s is None else _told(self.peer_s)
-        return (
-            f"{self.name:<52}{_told(self.ours_s):>12}  {self.peer:<38}{peer:>12}{ratio:>10}{must:>8}  {self.note}"
-        ).rstrip()
+        cells = f"{self.name:<52}{_told(self.ours_s):>12}  {self.peer:<38}{peer:>12}{ratio:>10}{must:>8}"
+        return f"{cells}  {self.note}".rstrip()
 
 
 HEAD = f"{'what':<52}{'ours':>12}  {'peer':<38}{'peer':>12}{'ratio':>10}{'must':>8}"
@@ -57,7 +56,7 @@ def cpu_s(work: Callable[[], object]) -> float:
 
 
 def side_by_side(*works: Callable[[], object], turns: int = TURNS, warm: bool = True) -> list[float]:
-    """The median CPU seconds of each of some works that take turns; each runs once before, unless told not to."""
+    """The median CPU seconds of each of some works that take turns, after each has run once to warm up."""
     if warm:
         for work in works:
             work()

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A catalogue for tests that go past the front door: registers cities and listings in a real database."""
 
+from typing import Any
+
 from twinning import cities, listings
 from twinning.cities import City, CityCreate, CityUpdate
 from twinning.database import Database
@@ -21,24 +23,29 @@ class Catalogue:
             wanted = CityCreate(name=name, country=country, existing_partners=partners or [])
             return cities.register(session, wanted).id
 
-    def practice(self, city_id: str, title: str, description: str) -> str:
+    def practice(self, city_id: str, title: str, description: str, **facts: Any) -> str:
         """Register a practice; gives its id."""
-        wanted = PracticeCreate(title=title, description=description)
+        wanted = PracticeCreate(title=title, description=description, **facts)
         with self.database.transaction() as session:
             return listings.register(session, cities.get(session, city_id), wanted).id
 
-    def need(self, city_id: str, title: str, description: str) -> str:
+    def need(self, city_id: str, title: str, description: str, **facts: Any) -> str:
         """Register a need; gives its id."""
         with self.database.transaction() as session:
-            wanted = NeedCreate(title=title, description=description)
+            wanted = NeedCreate(title=title, description=description, **facts)
             return listings.register(session, cities.get(session, city_id), wanted).id
 
     def rewrite(self, listing_id: str, description: str) -> None:
         """Change what a listing says."""
+        self.change(listing_id, description=description)
+
+    def change(self, listing_id: str, **fields: Any) -> None:
+        """Change a listing's fields, those that its kind has."""
         with self.database.transaction() as session:
             row = self._listing(session.get(Listing, listing_id))
             shape = PracticeUpdate if row.kind == ListingKind.PRACTICE else NeedUpdate
-            listings.change(session, row, shape(description=description))
+            theirs = {name: value for name, value in fields.items() if name in shape.model_fields}
+            listings.change(session, row, shape(**theirs))
 
     def pause(self, listing_id: str) -> None:
         """Take a listing out of matching for a while, or bring it back."""

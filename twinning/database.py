@@ -6,7 +6,7 @@ The only file that knows what the two databases say differently.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -60,6 +60,11 @@ SQLModel.metadata.naming_convention = {
 def new_id() -> str:
     """Make a UUIDv7: ids sort by the time they were made."""
     return str(uuid7s.uuid7())
+
+
+def made_at(id_: str) -> datetime:
+    """Read from an id when it was made, to the millisecond (RFC 9562, section 5.7)."""
+    return datetime.fromtimestamp(int(id_[:8] + id_[9:13], 16) / 1000, UTC)
 
 
 def now() -> datetime:
@@ -265,12 +270,31 @@ def put(
     session.execute(statement, list(rows), execution_options={"render_nulls": True})
 
 
+def add_up(
+    session: Session, table: type[SQLModel], rows: Sequence[dict[str, Any]], key: Sequence[str], column: str
+) -> None:
+    """Insert rows; where one with the same `key` stands, add to its `column`."""
+    if not rows:
+        return
+    dialect = session.get_bind().dialect.name
+    insert = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+    more = {column: getattr(table, column) + insert.excluded[column]}
+    statement = insert.on_conflict_do_update(index_elements=list(key), set_=more)
+    session.connection().execute(statement, list(rows))
+
+
 def holds(session: Session, column: Any, value: str) -> ColumnElement[bool]:
     """Ask whether a column's JSON list holds a string."""
     if session.get_bind().dialect.name == "sqlite":
         each = func.json_each(column).table_valued("value")
         return exists(select(1).select_from(each).where(each.c.value == value))
     return cast(column, JSONB).contains([value])
+
+
+def in_batches(items: Collection[str], size: int = 500) -> Iterator[list[str]]:
+    """Give some hundreds at a time, in order: no database takes a question of any length."""
+    ordered = sorted(items)
+    return (ordered[start : start + size] for start in range(0, len(ordered), size))
 
 
 def try_lock(session: Session, name: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Row, bindparam, case, func, insert, select, update
 from sqlmodel import Session, col
 
-from twinning import endpoints, keyring, verification
+from twinning import endpoints, keyring, tallies, verification
 from twinning.database import now
 from twinning.endpoints import Attempt, Delivery, WebhookEndpoint
 from twinning.events import EventType
@@ -116,6 +116,7 @@ def _take_back(session: Session, moment: datetime) -> None:
         )
         .execution_options(synchronize_session=False)
     )
+    tallies.count(session, {(tallies.LEASES_EXPIRED, ""): len(ids)})
 
 
 def _read(session: Session, taken: Mapping[str, Row[Any]], moment: datetime) -> list[Sending]:

@@ -62,6 +62,7 @@ PRACTICE_SHOWN: Example = {
     "id": PRACTICE,
     "city_id": SUWON,
     **PRACTICE_REQUEST,
+    "language": "en",
     "kind": "practice",
     "created_at": MOMENT,
     "updated_at": MOMENT,
@@ -87,6 +88,7 @@ NEED_SHOWN: Example = {
     "id": NEED,
     "city_id": LIMERICK,
     **NEED_REQUEST,
+    "language": "en",
     "unmet": False,
     "kind": "need",
     "created_at": MOMENT,
@@ -143,6 +145,7 @@ SUGGESTION_SHOWN: Example = {
             "themes": ["cl1", "sdg-4"],
             "need_quote": "We look for ways to reach them through libraries and volunteers.",
             "practice_quote": "Volunteers lead weekly reading circles for adults who read little.",
+            "missing": ["ways", "left", "school"],
         }
     ],
     "created_at": MOMENT,
@@ -167,7 +170,14 @@ ROUND_SHOWN: Example = {
     "progress": {"done": 17, "total": 17},
     "catalogue_version": 1234,
     "engine_version": "1",
-    "summary": {"cities": 17, "cities_without_suggestion": 2, "exposure_gini": 0.31, "unmet_needs": 4},
+    "summary": {
+        "cities": 17,
+        "cities_without_suggestion": 2,
+        "exposure_gini": 0.31,
+        "unmet_needs": 4,
+        "total_score": 1893.4,
+        "score_loss": 0.0,
+    },
     "error": None,
     "created_at": MOMENT,
     "updated_at": MOMENT,
@@ -206,6 +216,7 @@ PREVIEW_ANSWER: Example = {
         }
     ],
     "catalogue_version": 1234,
+    "suggested_themes": [{"theme": "cl7", "label": "Literacy", "score": 0.4}],
 }
 PREVIEW_WAITING: Example = {
     "id": SUGGESTION,

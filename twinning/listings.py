@@ -22,6 +22,7 @@ from twinning.fields import (
 )
 from twinning.forms import Hosting, NeedCreate, NeedUpdate, PracticeCreate, PracticeUpdate
 from twinning.keys import Caller
+from twinning.languages import ENGLISH, detect
 from twinning.reference import THEMES
 from twinning.terms import ListingKind, ListingState, Region, SuggestionKind, Work
 
@@ -58,6 +59,8 @@ class Listing(SQLModel, table=True):
     themes: list[str] = Field(default_factory=list, sa_type=Json)
     target_groups: list[str] = Field(default_factory=list, sa_type=Json)
     languages: list[str] = Field(default_factory=list, sa_type=Json)
+    # The language that its texts are written in, detected whenever they change.
+    language: str = Field(default=ENGLISH, max_length=2, sa_column_kwargs={"server_default": ENGLISH})
     # A practice's hosting.
     hosting: dict[str, Any] | None = Field(default=None, sa_type=Json)
     # A need's wishes.
@@ -88,6 +91,8 @@ class _Stored(Shape):
     themes: list[str]
     target_groups: list[str]
     languages: list[str]
+    # Found by us in the texts; `languages` are those that the city says it can speak about it in.
+    language: str
     state: ListingState
 
 
@@ -133,6 +138,7 @@ _PUBLIC: dict[str, type[PracticePublic | NeedPublic]] = {
     ListingKind.NEED: NeedPublic,
 }
 _TEXTS = ("title", "description", "challenge", "outcomes", "lessons", "transfer_conditions")
+_DETECTED_FROM = frozenset({*_TEXTS, "languages"})
 
 
 def kind_of(wanted: ListingCreate) -> ListingKind:
@@ -147,6 +153,7 @@ def register(session: Session, city: City, wanted: ListingCreate) -> Listing:
     listing = Listing(kind=kind, city_id=city.id, **_columns(wanted.model_dump(mode="json")))
     if kind is ListingKind.NEED and listing.expires_on is None:
         listing.expires_on = now().date() + LIFE_OF_A_NEED
+    _detect_language(listing)
     session.add(listing)
     _announce(session, listing)
     return listing
@@ -161,6 +168,8 @@ def change(session: Session, listing: Listing, wanted: ListingUpdate) -> frozens
     changed = frozenset(name for name, value in columns.items() if getattr(listing, name) != value)
     for name in changed:
         setattr(listing, name, columns[name])
+    if changed & _DETECTED_FROM:
+        _detect_language(listing)
     if changed:
         _touch(session, listing)
     return changed
@@ -287,6 +296,11 @@ def mark_unmet(session: Session, need_ids: Iterable[str], *, unmet: bool) -> Non
 
 def _batches(ids: Sequence[str], size: int = 500) -> Iterable[Sequence[str]]:
     return (ids[start : start + size] for start in range(0, len(ids), size))
+
+
+def _detect_language(listing: Listing) -> None:
+    """Say which language a listing is written in; the labels of its themes are always English."""
+    listing.language = detect(f"{listing.title}\n{body_of(listing)}", listing.languages)
 
 
 def _touch(session: Session, listing: Listing) -> None:

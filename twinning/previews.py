@@ -67,11 +67,21 @@ class PreviewItem(Shape):
     quote: str
 
 
+class SuggestedTheme(Shape):
+    """A theme that the text seems to be about, by its words, 0 to 1; for a person to confirm."""
+
+    theme: str
+    label: str
+    score: float
+
+
 class PreviewAnswer(Shape):
-    """What would match, best first, at one version of the catalogue."""
+    """What would match, best first, at one version of the catalogue, and themes that the text may bear."""
 
     items: list[PreviewItem]
     catalogue_version: int
+    # Answers from before there were any have none.
+    suggested_themes: list[SuggestedTheme] = []
 
 
 def ask(session: Session, wanted: PreviewRequest, asked_by: str) -> Preview:

@@ -50,6 +50,8 @@ class Reason(Shape):
     themes: list[str]
     need_quote: str
     practice_quote: str
+    # The need's own heaviest words that the practice lacks; reasons that were kept before this name none.
+    missing: list[str] = []
 
 
 def key_of(kind: SuggestionKind, city_ids: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import Field as ShapeField
-from pydantic import Strict, field_validator, model_validator
+from pydantic import Strict, ValidationInfo, field_validator
 from sqlalchemy import BigInteger, LargeBinary, func, update
 from sqlmodel import Field, Session, SQLModel, col, select
 
@@ -77,27 +77,22 @@ class RoundRequest(Shape):
     cross_region: Flag = True
     callback_url: str | None = ShapeField(default=None, max_length=2100)
 
-    @field_validator("kind")
-    @classmethod
-    def _offered(cls, kind: SuggestionKind) -> SuggestionKind:
-        if kind is SuggestionKind.SEMINAR:
-            raise ValueError("seminars are not offered yet; ask for study_visit or twinning")
-        return kind
-
     @field_validator("assignment")
     @classmethod
-    def _assigned(cls, assignment: Assignment) -> Assignment:
-        if assignment is Assignment.BALANCED:
-            raise ValueError("balanced is not offered yet; ask for top")
+    def _shared_out(cls, assignment: Assignment, info: ValidationInfo) -> Assignment:
+        """Refuse what has no exact answer in time: sharing out sets of up to eight cities."""
+        if assignment is Assignment.BALANCED and info.data.get("kind") is SuggestionKind.SEMINAR:
+            raise ValueError("seminars are not balanced; ask for top")
         return assignment
 
-    @model_validator(mode="after")
-    def _fits(self) -> "RoundRequest":
+    @field_validator("cross_region")
+    @classmethod
+    def _fits(cls, cross_region: bool, info: ValidationInfo) -> bool:
         """Refuse what has no meaning: balanced twinnings within a region have no two sides to balance."""
-        balanced = self.assignment is Assignment.BALANCED
-        if balanced and self.kind is SuggestionKind.TWINNING and not self.cross_region:
+        asked = info.data.get("kind"), info.data.get("assignment")
+        if not cross_region and asked == (SuggestionKind.TWINNING, Assignment.BALANCED):
             raise ValueError("twinning, balanced and cross_region false do not go together")
-        return self
+        return cross_region
 
 
 class Progress(Shape):
@@ -108,12 +103,15 @@ class Progress(Shape):
 
 
 class RoundSummary(Shape):
-    """What came of a round."""
+    """What came of a round: `score_loss` is the share of the `top` lists' total score that balance costs."""
 
     cities: int
     cities_without_suggestion: int
     exposure_gini: float
     unmet_needs: int
+    # Rounds of before these were counted have none.
+    total_score: float | None = None
+    score_loss: float | None = None
 
 
 class RoundPublic(Shape):

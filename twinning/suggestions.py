@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Index, delete, exists, or_, text, tuple_
+from sqlalchemy import BigInteger, ColumnElement, Index, delete, or_, text, tuple_
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from twinning.cities import City
@@ -113,7 +113,6 @@ def create(session: Session, proposal: Proposal, round_id: str | None = None) ->
         **proposal.columns(),
     )
     session.add(row)
-    session.flush()
     session.add_all(
         SuggestionCity(suggestion_id=row.id, city_id=city.city_id, country=city.country)
         for city in proposal.cities
@@ -157,59 +156,6 @@ def withdraw(session: Session, row: Suggestion) -> None:
     for part in _parts(session, row.id):
         part.listed = False
         session.add(part)
-
-
-def set_listed(session: Session, row: Suggestion, city_id: str, listed: bool) -> None:
-    """Note that a city's list of best partners holds a suggestion, or holds it no more."""
-    for part in _parts(session, row.id):
-        if part.city_id == city_id and part.listed != listed:
-            part.listed = listed
-            session.add(part)
-
-
-def is_standing(session: Session, row: Suggestion) -> bool:
-    """Say whether any city's list holds a suggestion."""
-    return any(part.listed for part in _parts(session, row.id))
-
-
-def listed_by(session: Session, kind: SuggestionKind, city_id: str) -> Sequence[Suggestion]:
-    """Give what a city's list of best partners holds now."""
-    query = (
-        select(Suggestion)
-        .join(SuggestionCity, col(SuggestionCity.suggestion_id) == Suggestion.id)
-        .where(SuggestionCity.city_id == city_id, SuggestionCity.listed, Suggestion.kind == kind)
-    )
-    return session.exec(query.order_by(col(Suggestion.id))).all()
-
-
-def live_pairs(session: Session, kind: SuggestionKind, pair_keys: Collection[str]) -> dict[str, Suggestion]:
-    """Find the live suggestions of these sets of cities."""
-    query = select(Suggestion).where(
-        Suggestion.kind == kind, col(Suggestion.pair_key).in_(pair_keys), col(Suggestion.status).not_in(GONE)
-    )
-    return {row.pair_key: row for row in session.exec(query)}
-
-
-def resting_on(session: Session, listing_ids: Collection[str]) -> Sequence[Suggestion]:
-    """Give the open suggestions that rest on any of these listings."""
-    linked = select(SuggestionListing.suggestion_id).where(col(SuggestionListing.listing_id).in_(listing_ids))
-    query = select(Suggestion).where(col(Suggestion.id).in_(linked), col(Suggestion.status).in_(OPEN))
-    return session.exec(query.order_by(col(Suggestion.id))).all()
-
-
-def with_cities(session: Session, city_ids: Collection[str]) -> Sequence[Suggestion]:
-    """Give the open suggestions that name any of these cities, each once."""
-    named = select(SuggestionCity.suggestion_id).where(col(SuggestionCity.city_id).in_(city_ids))
-    query = select(Suggestion).where(col(Suggestion.id).in_(named), col(Suggestion.status).in_(OPEN))
-    return session.exec(query.order_by(col(Suggestion.id))).all()
-
-
-def standing(session: Session) -> Sequence[Suggestion]:
-    """Give every suggestion that some city's list holds."""
-    listed = exists().where(
-        col(SuggestionCity.suggestion_id) == Suggestion.id, col(SuggestionCity.listed).is_(True)
-    )
-    return session.exec(select(Suggestion).where(listed).order_by(col(Suggestion.id))).all()
 
 
 def get(session: Session, suggestion_id: str) -> Suggestion:

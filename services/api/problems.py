@@ -81,6 +81,10 @@ PROBLEMS: Mapping[str, tuple[str, str]] = {
     "secrets-live": ("Too many live secrets", "Wait until a secret ends, or rotate with grace_seconds 0."),
     "delivery-under-way": ("Delivery under way", "An attempt is being made; wait until it has ended."),
     "replay-ended": ("Replay ended", "The replay is over and cannot be cancelled."),
+    "not-in-the-feed": (
+        "Not in the feed",
+        "`after` names no event that this key's feed still has; `detail` says where the feed begins.",
+    ),
     "idempotency-key-in-use": (
         "Still running",
         "The first request with this Idempotency-Key is still at work; ask again in a second.",

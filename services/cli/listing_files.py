@@ -5,7 +5,6 @@ A row that is wrong stops the reading with a sentence that names file, line and 
 """
 
 import csv
-import json
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from services.cli.json_lines import BadInput, Place, Row, json_rows, lines
+from services.matcher.engine.exchange import Exchange, exchange_of
 from twinning.cities import CityCreate
 from twinning.forms import NeedCreate, PracticeCreate
+from twinning.languages import detect
 from twinning.reference import THEMES
 from twinning.terms import ListingState
-
-Row = dict[str, Any]
 
 _SHAPES: dict[str, type[CityCreate | PracticeCreate | NeedCreate]] = {
     "city": CityCreate,
@@ -36,25 +36,6 @@ _NUMBERS = {
     "months": int,
 }
 _SENTENCES = {"missing": "is missing", "extra_forbidden": "is not a field of this kind of row"}
-
-
-class BadInput(Exception):
-    """A file cannot be used as it is; says where and why."""
-
-    def __init__(self, path: Path, line: int, field: str, detail: str) -> None:
-        super().__init__(f"{path}, line {line}, {field}: {detail}")
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a row stands."""
-
-    path: Path
-    line: int
-
-    def refuse(self, field: str, detail: str) -> BadInput:
-        """The error that names this row and one of its fields."""
-        return BadInput(self.path, self.line, field, detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +67,19 @@ class ListedText:
         return (*(THEMES[theme].label for theme in self.fields.themes), *self.fields.target_groups)
 
     @property
+    def language(self) -> str:
+        """The language that it is written in, as the front door would find it."""
+        return detect(f"{self.fields.title}\n{self.body}", self.fields.languages)
+
+    @property
+    def exchange(self) -> Exchange:
+        """What it says of how an exchange could go."""
+        said = self.fields.model_dump(
+            mode="json", include={"languages", "seeks", "months", "party_size", "hosting"}
+        )
+        return exchange_of(**said)
+
+    @property
     def text(self) -> str:
         """All that is matched of it, each part once."""
         return "\n".join((self.fields.title, self.body, *self.labels))
@@ -99,33 +93,9 @@ class Listed:
     texts: dict[Hashable, ListedText]
 
 
-def json_rows(path: Path) -> Iterator[tuple[Place, Row]]:
-    """Each object of a JSON Lines file; blank lines are passed over."""
-    for place, line in _lines(path):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise place.refuse("row", f"is not JSON: {error}") from error
-        if not isinstance(row, dict):
-            raise place.refuse("row", "is not a JSON object")
-        yield place, row
-
-
-def _lines(path: Path) -> Iterator[tuple[Place, str]]:
-    """The lines of a UTF-8 file, numbered from 1."""
-    with path.open("rb") as file:
-        for number, raw in enumerate(file, 1):
-            try:
-                yield Place(path, number), raw.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise BadInput(path, number, "row", "is not UTF-8") from error
-
-
 def _csv_rows(path: Path) -> Iterator[tuple[Place, Row]]:
     """Each row of a CSV file; empty cells are absent fields, and lists have `|` between their parts."""
-    reader = csv.DictReader((line for _, line in _lines(path)), strict=True)
+    reader = csv.DictReader((line for _, line in lines(path)), strict=True)
     try:
         for name in ("kind", "ref"):
             if name not in (reader.fieldnames or ()):

@@ -95,22 +95,21 @@ def match(
         list[Path], typer.Argument(metavar="FILE...", exists=True, dir_okay=False, help="JSON Lines or CSV.")
     ],
     kind: Annotated[SuggestionKind, typer.Option(help="What to propose.")],
-    top: Annotated[int, typer.Option(min=1, help="So many for each need (twinnings: for each city).")] = 10,
+    top: Annotated[
+        int, typer.Option(min=1, help="So many for each need (twinnings, seminars, balanced: for each city).")
+    ] = 10,
     assignment: Annotated[Assignment, typer.Option(help="How partners are handed out.")] = Assignment.TOP,
     min_band: Annotated[LeastBand, typer.Option(help="The lowest band to show.")] = LeastBand.POSSIBLE,
     output: Annotated[MatchFormat, typer.Option("--format", help="How to print.")] = MatchFormat.TABLE,
     timings: Timings = False,
 ) -> None:
     """Match the practices and needs of some files, without a server."""
-    from services.cli.listing_files import BadInput, read_listings
+    from services.cli.json_lines import BadInput
+    from services.cli.listing_files import read_listings
     from services.cli.printing import PAIR_PRINTERS
 
-    if kind is SuggestionKind.SEMINAR:
-        raise typer.BadParameter(
-            "seminar is not offered yet; take study_visit or twinning", param_hint="--kind"
-        )
-    if assignment is Assignment.BALANCED:
-        raise typer.BadParameter("balanced is not offered yet; take top", param_hint="--assignment")
+    if kind is SuggestionKind.SEMINAR and assignment is Assignment.BALANCED:
+        raise typer.BadParameter("seminars are listed as top; take top", param_hint="--assignment")
     watch = Stopwatch()
     with watch.stage("read"):
         try:
@@ -121,7 +120,7 @@ def match(
         corpus = _corpus_of(listed)
     with watch.stage("match"):
         least = None if min_band is LeastBand.ALL else min_band.value
-        pairs = (_twinnings if kind is SuggestionKind.TWINNING else _study_visits)(corpus, top, least)
+        pairs = _found(corpus, kind, assignment, top, least)
     with watch.stage("write"):
         PAIR_PRINTERS[output](corpus, listed, pairs)
     if timings:
@@ -141,11 +140,31 @@ def _corpus_of(listed: "Listed") -> "Corpus":
             CityFacts(city.ref, city.facts.name, region_of(city.facts.country), frozenset(partners))
         )
     corpus.put_listings(
-        (key, text.kind, text.city_ref, count_terms(text.text))
-        for key, text in _watched(list(listed.texts.items()), "Reading")
+        (
+            (key, text.kind, text.city_ref, count_terms(text.text, text.language))
+            for key, text in _watched(list(listed.texts.items()), "Reading")
+        ),
+        {key: text.exchange for key, text in listed.texts.items()},
     )
     corpus.recut()
     return corpus
+
+
+def _found(
+    corpus: "Corpus", kind: SuggestionKind, assignment: Assignment, top: int, min_band: str | None
+) -> list["Pair"]:
+    """What is proposed, best first."""
+    from services.matcher.engine.balance import propose_balanced
+    from services.matcher.engine.pairing import propose
+    from services.matcher.engine.seminars import propose_seminars
+
+    if kind is SuggestionKind.SEMINAR:
+        return propose_seminars(corpus, corpus.cities, top, min_band)
+    if assignment is Assignment.BALANCED:
+        return propose_balanced(corpus, kind, _watched(corpus.cities, "Matching"), top, min_band)
+    if kind is SuggestionKind.STUDY_VISIT:
+        return _study_visits(corpus, top, min_band)
+    return propose(corpus, kind, _watched(corpus.cities, "Matching"), top, min_band)
 
 
 def _study_visits(corpus: "Corpus", top: int, min_band: str | None) -> list["Pair"]:
@@ -155,23 +174,15 @@ def _study_visits(corpus: "Corpus", top: int, min_band: str | None) -> list["Pai
 
     grounds: dict[tuple[Any, Any], list[Match]] = {}
     for need in _watched(sorted(corpus.index.keys(NEED), key=str), "Matching"):
-        for found in corpus.matches(need, min_band, depth=top):
+        for found in corpus.matches(need, min_band, depth=top, kind=SuggestionKind.STUDY_VISIT):
             cities = corpus.city_of(found.practice), corpus.city_of(need)
             grounds.setdefault(cities, []).append(found)
     return best_pairs(study_visit(*cities, matches) for cities, matches in grounds.items())
 
 
-def _twinnings(corpus: "Corpus", top: int, min_band: str | None) -> list["Pair"]:
-    """The best partners of each city."""
-    from services.matcher.engine.pairing import propose
-
-    cities = _watched(corpus.cities, "Matching")
-    return propose(corpus, SuggestionKind.TWINNING, cities, top, min_band)
-
-
 def _texts(path: Path) -> dict[str, str]:
     """The texts of a file by id, a title once before its text."""
-    from services.cli.listing_files import json_rows
+    from services.cli.json_lines import json_rows
 
     texts: dict[str, str] = {}
     for place, row in json_rows(path):
@@ -199,11 +210,11 @@ def search(
     timings: Timings = False,
 ) -> None:
     """Search plain {"id", "text"} JSON Lines with the engine: for measuring it on public collections."""
-    from services.cli.listing_files import BadInput
-    from services.cli.printing import RANKING_PRINTERS
+    from services.cli.json_lines import BadInput
+    from services.cli.rankings import RANKING_PRINTERS
     from services.matcher.engine.index import MatchIndex
     from services.matcher.engine.store import NEED, PRACTICE
-    from services.matcher.engine.text import count_terms
+    from services.matcher.engine.words import Vocabulary
 
     watch = Stopwatch()
     with watch.stage("read"):
@@ -212,13 +223,12 @@ def search(
         except BadInput as error:
             _stop(error)
     with watch.stage("count"):
-        entries = [
-            (f"{kind}:{key}", kind, None, count_terms(text))
-            for kind, texts in sides
-            for key, text in texts.items()
-        ]
+        vocabulary = Vocabulary()
+        counted = [(kind, texts, vocabulary.count([*texts.values()])) for kind, texts in sides]
     with watch.stage("index"):
-        index = MatchIndex(entries)
+        index = MatchIndex()
+        for kind, texts, counts in counted:
+            index.put_texts([(f"{kind}:{key}", kind, None) for key in texts], counts)
     for query in _watched(list(sides[1][1]), "Searching"):
         with watch.stage("search"):
             found = index.rank(f"{NEED}:{query}", limit=top)

@@ -4,7 +4,7 @@
 import csv
 import json
 import sys
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 from rich.console import Console
@@ -12,13 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from services.cli.listing_files import Listed, ListedText
+from services.cli.rankings import print_ranking
 from services.matcher.engine.corpus import Corpus
 from services.matcher.engine.index import Match
-from services.matcher.engine.pairing import SCORE_SCALE, Pair
+from services.matcher.engine.pairing import Pair
 from services.matcher.engine.reasons import Document, explain
-from twinning.terms import CityRole, SuggestionKind
 
-RUN_NAME = "twinning"
 _COLUMNS = (
     "need_ref",
     "need",
@@ -35,7 +34,7 @@ _COLUMNS = (
 
 def _document(its: ListedText) -> Document:
     """What a reason is told of a listing."""
-    return Document(its.fields.title, its.body, tuple(its.fields.themes), its.labels)
+    return Document(its.fields.title, its.body, tuple(its.fields.themes), its.labels, its.language)
 
 
 def _reason(corpus: Corpus, listed: Listed, found: Match) -> dict[str, Any]:
@@ -59,16 +58,15 @@ def _reason(corpus: Corpus, listed: Listed, found: Match) -> dict[str, Any]:
         "themes": list(reason.themes),
         "need_quote": reason.need_quote,
         "practice_quote": reason.practice_quote,
+        "missing": list(reason.missing),
     }
 
 
 def _suggestion(corpus: Corpus, listed: Listed, pair: Pair) -> dict[str, Any]:
     """A pair in the shape of a suggestion, references in place of ids."""
-    visit = (CityRole.HOST, CityRole.VISITOR)
-    roles = visit if pair.kind is SuggestionKind.STUDY_VISIT else (CityRole.PARTNER, CityRole.PARTNER)
     facts = [
         (listed.cities[str(city)].facts, corpus.city(city), role)
-        for city, role in zip(pair.cities, roles, strict=True)
+        for city, role in zip(pair.cities, pair.roles, strict=True)
     ]
     return {
         "kind": pair.kind,
@@ -140,13 +138,7 @@ def _print_trec(_corpus: Corpus, listed: Listed, pairs: list[Pair]) -> None:
     for need in sorted(by_need, key=str):
         ranked = sorted(by_need[need], key=lambda found: (-found.score, str(found.practice)))
         refs = [(listed.texts[found.practice].ref, found.score) for found in ranked]
-        _print_ranking(listed.texts[need].ref, refs)
-
-
-def _print_ranking(query: str, ranked: Iterable[tuple[str, float]]) -> None:
-    """The lines of one query in the format that trec_eval reads."""
-    for place, (ref, score) in enumerate(ranked, 1):
-        print(f"{query} Q0 {ref} {place} {score * SCORE_SCALE!r} {RUN_NAME}")
+        print_ranking(listed.texts[need].ref, refs)
 
 
 PAIR_PRINTERS: dict[str, Callable[[Corpus, Listed, list[Pair]], None]] = {
@@ -156,20 +148,3 @@ PAIR_PRINTERS: dict[str, Callable[[Corpus, Listed, list[Pair]], None]] = {
     "trec": _print_trec,
 }
 """How matches can be printed."""
-
-
-def _print_found(query: str, ranked: Iterable[tuple[str, float]]) -> None:
-    """The texts that one query found, one a line."""
-    for place, (ref, score) in enumerate(ranked, 1):
-        print(
-            json.dumps(
-                {"query": query, "id": ref, "rank": place, "score": score * SCORE_SCALE}, ensure_ascii=False
-            )
-        )
-
-
-RANKING_PRINTERS: dict[str, Callable[[str, Iterable[tuple[str, float]]], None]] = {
-    "trec": _print_ranking,
-    "jsonl": _print_found,
-}
-"""How a search run can be printed."""

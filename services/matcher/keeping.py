@@ -7,9 +7,11 @@ A score therefore always belongs to a definite version of the catalogue, and not
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final, TypeVar
 
+import sqlalchemy
 from sqlmodel import Session, col, select
 
 from services.matcher.engine.corpus import CityFacts, Corpus
+from services.matcher.engine.exchange import Exchange, exchange_of
 from services.matcher.engine.text import ANALYSIS, count_terms
 from twinning import catalogue, listings
 from twinning.catalogue import Subject, TermCounts
@@ -20,7 +22,7 @@ from twinning.terms import CityState, ListingState
 # The edges of the bands are found anew once so large a share of the catalogue has changed. A small
 # catalogue is always cut anew: there every listing moves them, and it costs next to nothing.
 CUT_AGAIN_AFTER: Final = 0.02
-ENGINE_VERSION: Final = f"t3-1/{ANALYSIS}"
+ENGINE_VERSION: Final = f"t3-2/{ANALYSIS}"
 _BATCH: Final = 500
 _Row = TypeVar("_Row", City, Listing)
 
@@ -86,9 +88,11 @@ class Keeper:
             kept = catalogue.stored_counts(session, some, ANALYSIS)
             rows = [row for row in _outlines(session, some) if self.corpus.knows(row[2])]
             stale = [id_ for id_, _, _, revision in rows if id_ not in kept or kept[id_].revision != revision]
+            said = _exchanges(session, some)
             for listing in rows_of(session, Listing, stale):
                 kept[listing.id] = self._count(listing)
-            self.corpus.put_listings((id_, kind, city_id, kept[id_].counts) for id_, kind, city_id, _ in rows)
+            entries = ((id_, kind, city_id, kept[id_].counts) for id_, kind, city_id, _ in rows)
+            self.corpus.put_listings(entries, {id_: said[id_] for id_, _, _, _ in rows if id_ in said})
         self._changed_since_cut += len(listing_ids)
 
     def _count(self, listing: Listing) -> TermCounts:
@@ -97,7 +101,7 @@ class Keeper:
             listing_id=listing.id,
             revision=listing.version,
             analysis=ANALYSIS,
-            counts=count_terms(listings.text_of(listing)),
+            counts=count_terms(listings.text_of(listing), listing.language),
         )
         self.counted.append(row)
         return row
@@ -118,6 +122,21 @@ def _outlines(session: Session, listing_ids: Sequence[str]) -> Iterator[tuple[st
                 col(Listing.id)
             )
         )
+
+
+def _exchanges(session: Session, listing_ids: Sequence[str]) -> dict[str, Exchange]:
+    """Read what listings say of how an exchange could go, of those that say anything."""
+    found: dict[str, Exchange] = {}
+    for some in _batches(listing_ids):
+        said = (col(Listing.languages), col(Listing.seeks), col(Listing.months), col(Listing.party_size))
+        query = sqlalchemy.select(col(Listing.id), *said, col(Listing.hosting))
+        rows = session.execute(query.where(col(Listing.id).in_(some)))
+        for id_, languages, seeks, months, party_size, hosting in rows:
+            if languages or seeks or months or party_size is not None or hosting:
+                found[id_] = exchange_of(
+                    languages=languages, seeks=seeks, months=months, party_size=party_size, hosting=hosting
+                )
+    return found
 
 
 def rows_of(session: Session, table: type[_Row], ids: Collection[str]) -> Iterator[_Row]:

@@ -11,10 +11,10 @@ import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlmodel import Session
 
-from services.matcher import previewing, rounds
+from services.matcher import assembling, previewing, rounds
 from services.matcher.keeping import Keeper
 from services.matcher.suggesting import Changed, Found, Overtaken, keep, look, look_again
-from twinning import idempotency, previews, work
+from twinning import idempotency, previews, pruning, work
 from twinning import rounds as stored_rounds
 from twinning.database import Database, now
 from twinning.settings import Settings
@@ -32,6 +32,8 @@ RETRY_S: Final = 1.0
 MOST_LOOKS: Final = 20
 ALL: Final = "all"
 TIDY_EVERY: Final = timedelta(hours=1)
+TIDY_AGAIN: Final = timedelta(minutes=1)
+TIDY_S: Final = 5.0
 CITIES_IN_A_REFRESH: Final = 50
 
 
@@ -62,6 +64,11 @@ class Matcher:
     def stop(self) -> None:
         """Take nothing more; what is under way is finished."""
         self._stopping.set()
+
+    def read(self) -> None:
+        """Bring the catalogue in memory up to date, so that the first unit need not wait for it."""
+        with self._busy, self._database.snapshot() as session:
+            self._keeper.catch_up(session)
 
     def take(self) -> int:
         """Do all that is due; gives the number of units. Called by the bell and by the scan alike."""
@@ -196,16 +203,15 @@ class Matcher:
                 stored_rounds.cut(session, row, blocks)
 
     def _assemble(self, claim: Claim) -> None:
+        """Choose and explain at leisure, then write; a database of one writer is not kept from others."""
         with self._database.snapshot() as session:
-            self._keeper.catch_up(session)
+            wanted = stored_rounds.request_of(stored_rounds.get(session, claim.subject))
             blocks = stored_rounds.blocks_of(session, claim.subject)
-        packed = [block.found for block in blocks if block.found is not None]
-        versions = [block.catalogue_version for block in blocks if block.catalogue_version is not None]
+            gathered = assembling.gather(self._keeper, session, wanted, blocks)
         with self._database.transaction() as session:
             row = stored_rounds.get(session, claim.subject, hold=True)
             if work.finish(session, [claim]) and row.state == RoundState.RUNNING:
-                url = self._settings.public_url
-                rounds.assemble(self._keeper, session, row, packed, versions, url)
+                assembling.assemble(session, row, gathered, self._settings.public_url)
 
     def _block(self, claim: Claim) -> None:
         """Match one block of a round; the last one asks for the assembly."""
@@ -240,12 +246,13 @@ class Matcher:
             work.plan(session, Work.REFRESH, ALL, now() + self._refresh_every)
 
     def _tidy(self, claim: Claim) -> None:
-        """Forget what has been kept long enough."""
+        """Forget what has been kept long enough; what is left after some seconds has its turn soon again."""
+        done = pruning.prune(self._database, TIDY_S)
         with self._database.transaction() as session:
             idempotency.forget_old(session)
             previews.forget_old(session)
             work.finish(session, [claim])
-            work.plan(session, Work.TIDY, ALL, now() + TIDY_EVERY)
+            work.plan(session, Work.TIDY, ALL, now() + (TIDY_EVERY if done else TIDY_AGAIN))
 
     def _strike(self, claim: Claim) -> None:
         with self._database.transaction() as session:

@@ -10,9 +10,11 @@ from services.matcher.engine.index import Match
 from services.matcher.engine.reasons import Document, explain
 from services.matcher.engine.store import NEED
 from services.matcher.engine.text import count_terms
+from services.matcher.engine.themes import suggest_themes
 from services.matcher.keeping import Keeper, rows_of
 from services.matcher.proposing import document_of
 from twinning.cities import City
+from twinning.languages import detect
 from twinning.listings import Listing
 from twinning.previews import (
     PreviewAnswer,
@@ -20,9 +22,10 @@ from twinning.previews import (
     PreviewItem,
     PreviewListing,
     PreviewRequest,
+    SuggestedTheme,
 )
 from twinning.proposals import Term
-from twinning.reference import region_of
+from twinning.reference import THEMES, region_of
 from twinning.terms import Band, ListingKind, Region
 
 # Keys that no stored city or listing can have.
@@ -35,12 +38,16 @@ def answer(keeper: Keeper, session: Session, request: PreviewRequest) -> Preview
     corpus = keeper.corpus
     corpus.put_city(CityFacts(VISITOR, VISITOR, region_of(request.country)))
     try:
-        corpus.put_listing(TEXT, request.as_kind, VISITOR, count_terms(request.text))
+        corpus.put_listing(TEXT, request.as_kind, VISITOR, count_terms(request.text, detect(request.text)))
         matches = _matches(corpus, request.as_kind, request.limit)
         items = _items(corpus, session, request, matches)
     finally:
         corpus.drop_city(VISITOR)
-    return PreviewAnswer(items=items, catalogue_version=keeper.version)
+    themes = [
+        SuggestedTheme(theme=theme, label=THEMES[theme].label, score=round(score, 3))
+        for theme, score in suggest_themes(request.text)
+    ]
+    return PreviewAnswer(items=items, catalogue_version=keeper.version, suggested_themes=themes)
 
 
 def _matches(corpus: Corpus, kind: ListingKind, limit: int) -> list[Match]:
@@ -62,7 +69,7 @@ def _items(
     found = [str(match.practice if as_need else match.need) for match in matches]
     rows = {row.id: row for row in rows_of(session, Listing, found)}
     cities = {row.id: row for row in rows_of(session, City, {row.city_id for row in rows.values()})}
-    asked = Document(title="", body=request.text)
+    asked = Document(title="", body=request.text, language=detect(request.text))
     items = []
     for key, match in zip(found, matches, strict=True):
         row = rows[key]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Proposing: from pairs of the engine to proposals with names, quotes and reasons, ready to be kept."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from sqlmodel import Session
 
@@ -13,12 +13,7 @@ from twinning import listings
 from twinning.cities import City
 from twinning.listings import Listing
 from twinning.proposals import Direction, Proposal, Reason, SuggestedCity, Term, key_of
-from twinning.terms import Band, CityRole, Region, SuggestionKind
-
-ROLES: Mapping[SuggestionKind, tuple[CityRole, CityRole]] = {
-    SuggestionKind.STUDY_VISIT: (CityRole.HOST, CityRole.VISITOR),
-    SuggestionKind.TWINNING: (CityRole.PARTNER, CityRole.PARTNER),
-}
+from twinning.terms import Band, CityRole, Region
 
 
 class Texts:
@@ -44,6 +39,7 @@ def document_of(listing: Listing) -> Document:
         body=listings.body_of(listing),
         themes=tuple(listing.themes),
         labels=listings.labels_of(listing),
+        language=listing.language,
     )
 
 
@@ -64,8 +60,7 @@ def _proposal(keeper: Keeper, texts: Texts, pair: Pair, min_band: Band) -> Propo
         score=pair.score,
         band=pair.band or Band.WEAK,
         cities=tuple(
-            _city(texts.cities[str(key)], role)
-            for key, role in zip(pair.cities, ROLES[pair.kind], strict=True)
+            _city(texts.cities[str(key)], role) for key, role in zip(pair.cities, pair.roles, strict=True)
         ),
         directions=tuple(
             Direction(learner_city_id=str(direction.learner), score=direction.score)
@@ -103,4 +98,5 @@ def _reason(keeper: Keeper, texts: Texts, match: Match) -> Reason:
         themes=list(why.themes),
         need_quote=why.need_quote,
         practice_quote=why.practice_quote,
+        missing=list(why.missing),
     )

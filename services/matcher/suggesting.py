@@ -10,26 +10,31 @@ So the lists are always those of one definite version, and doing it twice change
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from sqlmodel import Session, col, select, update
+from sqlmodel import Session, select
 
-from services.matcher.engine.pairing import Pair, study_visits_for, twinnings_for
+from services.matcher.announcing import Told, Writer, take_turn
+from services.matcher.engine.corpus import Corpus
+from services.matcher.engine.pairing import Pair, public_score, study_visits_for, twinnings_for
 from services.matcher.engine.store import NEED
-from services.matcher.keeping import Keeper
+from services.matcher.keeping import ENGINE_VERSION, Keeper
 from services.matcher.pairs import pair_between
 from services.matcher.proposing import pair_key, proposals
-from twinning import listings, outbox, rounds, suggestions
+from twinning import listings, standing, suggestions
 from twinning.catalogue import TermCounts, keep_counts
 from twinning.database import KEEPING, Log
-from twinning.events import SuggestionCreated, SuggestionUpdated, SuggestionWithdrawn
 from twinning.proposals import Proposal
-from twinning.suggestions import Suggestion
-from twinning.terms import Band, SuggestionKind, SuggestionStatus
+from twinning.suggestions import NEWS, Suggestion
+from twinning.terms import Band, SuggestionKind
 
 # Of so few listings each one moves the words' weights and the bands of all, so all are looked at again:
 # it takes some tenths of a second, and what stands is at every moment what a round would propose.
 SMALL = 200
 
 FINDERS = {SuggestionKind.STUDY_VISIT: study_visits_for, SuggestionKind.TWINNING: twinnings_for}
+
+
+# Scores that differ by less are the same but for the order in which their parts were added.
+EXACT = 1e-10
 
 
 class Overtaken(Exception):
@@ -45,26 +50,30 @@ class Changed:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What a look is to find: since which turn, after which changes, and how far a score may have drifted."""
+
+    kept_at: int
+    changed: Changed
+    drift: float
+    per_city: int
+    min_band: Band
+
+
+@dataclass(frozen=True)
 class Found:
     """What should stand now, found at one state of the database."""
 
     kept_at: int
-    # Each list of best partners that was made again: kind and city, with what is on it.
-    lists: dict[tuple[SuggestionKind, str], list[Proposal]]
-    # Open suggestions beside the lists that rest on what changed, and what they are now (None: nothing).
+    # Each list of best partners that was made again: kind and city, with the sets of cities on it.
+    lists: dict[tuple[SuggestionKind, str], list[str]]
+    # What is to be written of these: what is new on them, or is no longer as it was told.
+    written: dict[tuple[SuggestionKind, str], Proposal]
+    # Open suggestions beside the lists that are no longer as told, and what they are now (None: nothing).
     others: dict[str, Proposal | None]
     unmet: set[str]
     met: set[str]
     counted: list[TermCounts]
-
-
-@dataclass(frozen=True)
-class Told:
-    """How many suggestions appeared, changed and fell."""
-
-    created: int
-    updated: int
-    withdrawn: int
 
 
 def look(keeper: Keeper, session: Session, changed: Changed, per_city: int, min_band: Band) -> Found:
@@ -75,66 +84,117 @@ def look(keeper: Keeper, session: Session, changed: Changed, per_city: int, min_
     if len(keeper.corpus.index) <= SMALL:
         named = {id_ for row in resting for id_, _ in suggestions.cities_of(row)}
         everybody = {str(city) for city in keeper.corpus.cities} | named | changed.cities
-        return look_again(keeper, session, sorted(everybody), per_city, min_band)
+        return look_again(keeper, session, sorted(everybody), per_city, min_band, changed)
     learners = _learners(keeper, changed, resting, min_band)
     lists = {
         SuggestionKind.STUDY_VISIT: learners,
         SuggestionKind.TWINNING: _partners(keeper, learners, resting, min_band),
     }
-    return _find(keeper, session, kept_at, lists, resting, per_city, min_band)
+    asked = Asked(kept_at, changed, NEWS, per_city, min_band)
+    return _find(keeper, session, asked, lists, resting)
 
 
 def look_again(
-    keeper: Keeper, session: Session, cities: Sequence[str], per_city: int, min_band: Band
+    keeper: Keeper,
+    session: Session,
+    cities: Sequence[str],
+    per_city: int,
+    min_band: Band,
+    changed: Changed | None = None,
 ) -> Found:
-    """Find what should stand for some cities whatever has changed: a part of a refresh."""
-    kept_at = _kept_at(session)
+    """Find what should stand for some cities, to the last digit: all of it is a refresh."""
+    asked = Asked(_kept_at(session), changed or Changed(), EXACT, per_city, min_band)
     keeper.cut(session)
     known = {city for city in cities if keeper.corpus.knows(city)}
-    resting = suggestions.with_cities(session, cities)
-    return _find(keeper, session, kept_at, dict.fromkeys(FINDERS, known), resting, per_city, min_band)
+    resting = standing.with_cities(session, cities)
+    return _find(keeper, session, asked, dict.fromkeys(FINDERS, known), resting)
 
 
 def _find(
     keeper: Keeper,
     session: Session,
-    kept_at: int,
+    asked: Asked,
     cities: dict[SuggestionKind, set[str]],
     resting: Sequence[Suggestion],
-    per_city: int,
-    min_band: Band,
 ) -> Found:
     """Make the lists of these cities again, and what rests on the changes beside them."""
-    pairs = {
-        (kind, city): FINDERS[kind](keeper.corpus, city, per_city, min_band)
-        if keeper.corpus.knows(city)
+    corpus = keeper.corpus
+    made = {
+        (kind, city): FINDERS[kind](corpus, city, asked.per_city, asked.min_band)
+        if corpus.knows(city)
         else []
         for kind, some in cities.items()
         for city in sorted(some)
     }
-    on_lists = {(pair.kind, pair_key(pair)) for made in pairs.values() for pair in made}
-    beside = {
-        row.id: (pair_between(keeper.corpus, row), Band(row.min_band))
-        for row in resting
-        if (row.kind, row.pair_key) not in on_lists
+    pairs = {(pair.kind, pair_key(pair)): pair for found in made.values() for pair in found}
+    live = {
+        (kind, key): row
+        for kind in cities
+        for key, row in standing.live_pairs(session, kind, [key for its, key in pairs if its is kind]).items()
     }
-    wanted = [(pair, min_band) for made in pairs.values() for pair in made]
-    wanted += [(pair, least) for pair, least in beside.values() if pair]
-    explained = _explain(keeper, session, wanted)
-    # Those whose list of hosts is not made again keep their flags, which are of the same age as the list.
-    learners = {city for city in cities[SuggestionKind.STUDY_VISIT] if keeper.corpus.knows(city)}
-    needs = {str(need) for city in learners for need in keeper.corpus.listings(city, NEED)}
-    unmet = {need for need in needs if not keeper.corpus.matches(need, min_band, depth=None)}
+    wanted = {
+        key: (pair, asked.min_band)
+        for key, pair in pairs.items()
+        if key not in live or not _as_told(corpus, live[key], pair, asked)
+    }
+    beside = {row.id: row for row in resting if (row.kind, row.pair_key) not in pairs}
+    now = {row.id: pair_between(corpus, row) for row in beside.values()}
+    others = {
+        row.id: (now[row.id], Band(row.min_band))
+        for row in beside.values()
+        if (pair := now[row.id]) is None or not _as_told(corpus, row, pair, asked)
+    }
+    explained = _explain(
+        keeper, session, [*wanted.values(), *((p, least) for p, least in others.values() if p)]
+    )
+    needs = _needs_of(corpus, cities[SuggestionKind.STUDY_VISIT])
+    unmet = {need for need in needs if not corpus.is_met(need, asked.min_band)}
     return Found(
-        kept_at=kept_at,
-        lists={key: [explained[pair.kind, pair_key(pair)] for pair in made] for key, made in pairs.items()},
+        kept_at=asked.kept_at,
+        lists={key: [pair_key(pair) for pair in found] for key, found in made.items()},
+        written={key: explained[key] for key in wanted},
         others={
-            id_: explained[pair.kind, pair_key(pair)] if pair else None for id_, (pair, _) in beside.items()
+            id_: explained[pair.kind, pair_key(pair)] if pair else None for id_, (pair, _) in others.items()
         },
         unmet=unmet,
         met=needs - unmet,
         counted=list(keeper.counted),
     )
+
+
+def _needs_of(corpus: Corpus, learners: Collection[str]) -> set[str]:
+    """Give the needs of the learners whose lists are made again; the flags of others are as old as theirs."""
+    known = (city for city in learners if corpus.knows(city))
+    return {str(need) for city in known for need in corpus.listings(city, NEED)}
+
+
+def _as_told(corpus: Corpus, row: Suggestion, pair: Pair, asked: Asked) -> bool:
+    """Say whether a suggestion is still as it was told, up to the drift that is asked for.
+
+    Then it is left alone: finding the words and sentences of a reason anew costs more than all the rest.
+    """
+    if row.status not in suggestions.OPEN:
+        return True
+    told = standing.told_of(row)
+    changed = asked.changed.cities.union(asked.changed.listings)
+    if any(
+        city["city_id"] in changed or city["name"] != corpus.city(city["city_id"]).name for city in row.cities
+    ):
+        return False
+    if (
+        row.engine_version != ENGINE_VERSION
+        or row.band != (pair.band or Band.WEAK)
+        or len(told) != len(pair.matches)
+    ):
+        return False
+    for match in pair.matches:
+        need, practice = str(match.need), str(match.practice)
+        score, band = told.get((need, practice), (-1.0, None))
+        if band != (match.band or Band.WEAK) or changed & {need, practice}:
+            return False
+        if abs(score - public_score(match.score)) > asked.drift:
+            return False
+    return abs(row.told_score - pair.score) < NEWS and abs(row.score - pair.score) <= asked.drift
 
 
 def _explain(
@@ -151,8 +211,8 @@ def _kept_at(session: Session) -> int:
 
 def _resting_on(session: Session, changed: Changed) -> list[Suggestion]:
     """Give the open suggestions that rest on what has changed."""
-    rows = {row.id: row for row in suggestions.resting_on(session, changed.listings)}
-    rows |= {row.id: row for row in suggestions.with_cities(session, changed.cities)}
+    rows = {row.id: row for row in standing.resting_on(session, changed.listings)}
+    rows |= {row.id: row for row in standing.with_cities(session, changed.cities)}
     return list(rows.values())
 
 
@@ -186,12 +246,6 @@ def _partners(
     return partners
 
 
-def take_turn(session: Session) -> int:
-    """Be the only one who keeps suggestions until the commit; gives the number of the turn."""
-    statement = update(Log).where(col(Log.name) == KEEPING).values(value=Log.value + 1)
-    return int(session.execute(statement.returning(col(Log.value))).scalar_one())
-
-
 def keep(session: Session, found: Found) -> Told:
     """Write the difference between what stands and what should; raises `Overtaken`."""
     if take_turn(session) != found.kept_at + 1:
@@ -200,82 +254,40 @@ def keep(session: Session, found: Found) -> Told:
     listings.mark_unmet(session, found.unmet, unmet=True)
     listings.mark_unmet(session, found.met, unmet=False)
     writer = Writer(session)
+    kinds = {kind for kind, _ in found.lists}
+    before = {
+        kind: standing.listed_by(session, kind, [city for its, city in found.lists if its is kind])
+        for kind in kinds
+    }
+    live = _live(session, found)
+    for key, wanted in found.written.items():
+        live[key] = writer.put(wanted, live.get(key))
+    session.flush()
+    # The parts are held until the end, so that asking for one of them is no question to the database.
+    rows = {row.id for by_city in before.values() for some in by_city.values() for row in some}
+    parts = standing.parts_of(session, rows | {row.id for row in live.values()})
     # All lists take up what is theirs before anything falls: what one drops another may take in.
-    before = {(kind, city): suggestions.listed_by(session, kind, city) for kind, city in found.lists}
-    for (kind, city), made in found.lists.items():
-        writer.list_on(kind, city, made, {row.id for row in before[kind, city]})
-    for (kind, city), made in found.lists.items():
-        keys = {proposal.pair_key for proposal in made}
-        writer.drop_from(city, [row for row in before[kind, city] if row.pair_key not in keys])
+    for (kind, city), keys in found.lists.items():
+        listed = {row.id for row in before[kind].get(city, ())}
+        writer.list_on(city, [live[kind, key] for key in keys], listed)
+    for (kind, city), keys in found.lists.items():
+        writer.drop_from(city, [row for row in before[kind].get(city, ()) if row.pair_key not in keys])
     for suggestion_id, proposal in found.others.items():
         writer.keep_other(suggestion_id, proposal)
+    del parts
     return writer.told
 
 
-class Writer:
-    """Writes suggestions and the event of each that is news."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self.created: set[str] = set()
-        self.updated: set[str] = set()
-        self.withdrawn: set[str] = set()
-
-    @property
-    def told(self) -> Told:
-        """Count what was told."""
-        return Told(len(self.created), len(self.updated), len(self.withdrawn))
-
-    def put(self, proposal: Proposal, standing: Suggestion | None, round_id: str | None = None) -> Suggestion:
-        """Make a suggestion of a proposal, or bring the one that stands to it."""
-        if standing is None:
-            row = suggestions.create(self._session, proposal, round_id)
-            self.created.add(row.id)
-            outbox.record(self._session, SuggestionCreated(data=suggestions.public(row)))
-            return row
-        if standing.status not in suggestions.OPEN:
-            # What has been introduced, held or declined is history and is not written anew.
-            return standing
-        if suggestions.revise(self._session, standing, proposal) and standing.id not in self.updated:
-            self.updated.add(standing.id)
-            outbox.record(self._session, SuggestionUpdated(data=suggestions.public(standing)))
-        return standing
-
-    def list_on(
-        self, kind: SuggestionKind, city: str, made: Sequence[Proposal], listed: Collection[str]
-    ) -> None:
-        """Put what was found on a city's list of best partners, which holds these suggestions already."""
-        keys = {proposal.pair_key for proposal in made}
-        standing = suggestions.live_pairs(self._session, kind, keys)
-        for proposal in made:
-            row = self.put(proposal, standing.get(proposal.pair_key))
-            if row.id not in listed:
-                suggestions.set_listed(self._session, row, city, listed=True)
-
-    def drop_from(self, city: str, rows: Sequence[Suggestion]) -> None:
-        """Take these off a city's list; what falls off every list is withdrawn."""
-        for row in rows:
-            suggestions.set_listed(self._session, row, city, listed=False)
-            self._drop_if_unlisted(row)
-
-    def keep_other(self, suggestion_id: str, proposal: Proposal | None) -> None:
-        """Bring an open suggestion beside the lists to what it is now; without ground it falls."""
-        row = suggestions.get(self._session, suggestion_id)
-        if row.status not in suggestions.OPEN:
-            return
-        if proposal is None:
-            self._withdraw(row)
-        else:
-            self.put(proposal, row)
-
-    def _drop_if_unlisted(self, row: Suggestion) -> None:
-        """Let a proposal fall that no list holds; what a city answered or a round proposed stays."""
-        if row.status != SuggestionStatus.PROPOSED or suggestions.is_standing(self._session, row):
-            return
-        if not rounds.in_a_round(self._session, row.id):
-            self._withdraw(row)
-
-    def _withdraw(self, row: Suggestion) -> None:
-        suggestions.withdraw(self._session, row)
-        self.withdrawn.add(row.id)
-        outbox.record(self._session, SuggestionWithdrawn(data=suggestions.public(row)))
+def _live(session: Session, found: Found) -> dict[tuple[SuggestionKind, str], Suggestion]:
+    """Read what stands of the pairs on the lists; raises `Overtaken` when one has gone since the look."""
+    wanted = {(kind, key) for (kind, _), keys in found.lists.items() for key in keys}
+    live = {
+        (kind, key): row
+        for kind in {kind for kind, _ in wanted}
+        for key, row in standing.live_pairs(
+            session, kind, [key for its, key in wanted if its is kind]
+        ).items()
+    }
+    if wanted - live.keys() - found.written.keys():
+        raise Overtaken
+    return live

@@ -48,6 +48,7 @@ class Watch:
         while True:
             try:
                 self._matcher.plan()
+                self._matcher.read()
                 self._matcher.take()
             except Exception:
                 # Whatever it was, the next look may go well; this thread is what makes the work sure.

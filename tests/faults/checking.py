@@ -17,7 +17,7 @@ from services.matcher.matching import ALL
 from services.matcher.proposing import pair_key
 from tests.faults.house import House, eventually
 from tests.faults.writing import Posted
-from twinning import suggestions, work
+from twinning import standing, work
 from twinning.database import now
 from twinning.deliveries import IS_LEASED, IS_PENDING
 from twinning.endpoints import Attempt, Delivery
@@ -161,11 +161,11 @@ def assert_as_from_nothing(house: House) -> int:
     keeper = Keeper()
     with house.database.snapshot() as session:
         keeper.cut(session)
-        standing = {(row.kind, row.pair_key): row.score for row in suggestions.standing(session)}
+        stands = {(row.kind, row.pair_key): row.score for row in standing.all_listed(session)}
     expected = {
         (pair.kind, pair_key(pair)): pair.score
         for kind in (SuggestionKind.STUDY_VISIT, SuggestionKind.TWINNING)
         for pair in propose(keeper.corpus, kind, keeper.corpus.cities, defaults.per_city, defaults.min_band)
     }
-    assert standing == pytest.approx(expected, abs=1e-9)
-    return len(standing)
+    assert stands == pytest.approx(expected, abs=1e-9)
+    return len(stands)

@@ -47,6 +47,24 @@ def test_a_whole_list_may_be_sent_every_night(front: Door, kind: str, wanted: di
     assert front.events()[1:] == [f"{kind}.registered", f"{kind}.updated", f"{kind}.updated"]
 
 
+@pytest.mark.parametrize("kind", ["practice", "need"])
+def test_a_listing_shows_the_language_it_is_written_in(front: Door, kind: str) -> None:
+    """It follows the texts, is nobody's to set, and sending the same again changes nothing."""
+    city = front.city()
+    path = f"/v1/cities/{city['id']}/{kind}s/own-1"
+    english = {"title": "Reading circles", "description": "Volunteers read with adults in our libraries."}
+    korean = {"title": "독서 모임", "description": "작은도서관에서 어른들이 함께 책을 읽습니다."}
+    answers = [
+        front.client.put(path, json=sent, headers=front.staff) for sent in (english, korean, korean, english)
+    ]
+    refused = front.client.put(path, json={**english, "language": "ko"}, headers=front.staff)
+
+    assert [answer.json()["language"] for answer in answers] == ["en", "ko", "ko", "en"]
+    assert [answer.headers["etag"] for answer in answers] == ['"1"', '"2"', '"2"', '"3"']
+    assert refused.status_code == 422
+    assert [error["pointer"] for error in refused.json()["errors"]] == ["/language"]
+
+
 def test_a_need_that_expired_begins_a_new_term_when_it_is_sent_again(front: Door) -> None:
     """A need without a date of its own gets a new year when its city sends it after its end."""
     city = front.city()

@@ -220,6 +220,7 @@ def test_a_preview_answers_now_and_keeps_nothing(town: Town) -> None:
     [best] = answer["items"]
     assert (best["listing"]["id"], best["city"]["city_id"]) == (made["id"], host["id"])
     assert best["quote"] in made["description"]
+    assert answer["suggested_themes"][0]["theme"] == "cl7"
     assert len(town.ask("GET", f"/needs?city_id={host['id']}")["items"]) == 0
 
 

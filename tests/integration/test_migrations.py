@@ -4,10 +4,11 @@
 import os
 import subprocess
 import sys
+from typing import Any
 
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import TextClause, inspect, text
 from sqlmodel import SQLModel
 
 from twinning.database import Database, downgrade, migrate
@@ -33,6 +34,39 @@ def test_a_migration_can_be_taken_back(empty_database_url: str) -> None:
     assert left == {"alembic_version"}
     assert database.alive()
     database.close()
+
+
+def test_listings_that_were_there_get_their_language(empty_database_url: str) -> None:
+    """A database of the first tables keeps its listings, up and down, and learns what they are written in."""
+    texts = {"a": "Libraries that teach the families of our town", "b": "노인을 위한 평생학습 교실을 엽니다"}
+    city = dict.fromkeys(("languages", "networks", "existing_partners"), "[]")
+    moments = {"created_at": "2026-01-01 00:00:00+00:00", "updated_at": "2026-01-01 00:00:00+00:00"}
+    city |= {"id": "c", "name": "C", "country": "KR", "region": "asia", "state": "registered", "version": 1}
+    listing = dict.fromkeys(("themes", "target_groups", "languages", "seeks", "months"), "[]")
+    listing |= {"kind": "need", "city_id": "c", "state": "published", "description": "", "version": 1}
+    migrate(empty_database_url, "0001")
+    database = Database(empty_database_url)
+    with database.engine.begin() as connection:
+        connection.execute(_insert("city", city | moments), city | moments)
+        for key, title in texts.items():
+            row = listing | moments | {"id": key, "title": title}
+            connection.execute(_insert("listing", row), row)
+
+    migrate(empty_database_url, "0002")
+    with database.engine.connect() as connection:
+        found = {row.id: row.language for row in connection.execute(text("SELECT id, language FROM listing"))}
+    downgrade(empty_database_url, "0001")
+    with database.engine.connect() as connection:
+        kept = {row.id: row.title for row in connection.execute(text("SELECT id, title FROM listing"))}
+    database.close()
+
+    assert found == {"a": "en", "b": "ko"}
+    assert kept == texts
+
+
+def _insert(table: str, row: dict[str, Any]) -> TextClause:
+    """The statement that puts a row of plain values into a table of some earlier revision."""
+    return text(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join(f':{name}' for name in row)})")
 
 
 def test_processes_that_start_together_migrate_once(empty_database_url: str) -> None:

@@ -135,6 +135,7 @@ def test_all_is_sent_again_under_the_same_ids(database: Database) -> None:
         with courier(database, settings_for(database.url)):
             ids = register(database, 3)
             receiver.wait_for(3)
+            eventually(lambda: {one.state for one in deliveries(database, row)} == {"delivered"})
             done = run(database, ask(database, row, ReplayOnly.ALL))
             got = receiver.wait_for(6)
     assert Counter(one.webhook_id for one in got) == dict.fromkeys(ids, 2)

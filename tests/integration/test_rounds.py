@@ -4,17 +4,17 @@
 import pytest
 
 from services.matcher import rounds as running
+from services.matcher.assembling import gini
 from services.matcher.matching import Matcher
-from services.matcher.rounds import gini
 from tests.catalogues import Catalogue
 from tests.integration.test_suggesting import TEXTS
-from twinning import outbox, rounds, suggestions
+from twinning import outbox, rounds, standing
 from twinning.database import Database
 from twinning.events import EventType
 from twinning.keys import Caller
 from twinning.rounds import MatchingRound, RoundPublic, RoundRequest
 from twinning.settings import Settings
-from twinning.terms import Band, Role, RoundState, SuggestionKind
+from twinning.terms import Assignment, Band, Role, RoundState, SuggestionKind
 
 STAFF = Caller("staff", Role.STAFF)
 
@@ -54,10 +54,10 @@ def test_a_round_proposes_what_stands_best_first(database: Database, cities: lis
 
     shown, found = read(database, round_id)
     with database.snapshot() as session:
-        standing = {row.pair_key for row in suggestions.standing(session) if row.kind == "study_visit"}
+        stands = {row.pair_key for row in standing.all_listed(session) if row.kind == "study_visit"}
     assert cities
     assert shown.state is RoundState.COMPLETED
-    assert {key for key, _ in found} == standing
+    assert {key for key, _ in found} == stands
     assert [score for _, score in found] == sorted((score for _, score in found), reverse=True)
     assert shown.progress.done == shown.progress.total > 0
 
@@ -67,13 +67,13 @@ def test_a_round_adds_and_withdraws_nothing(database: Database, cities: list[str
     matcher = Matcher(database, Settings(), "m1")
     matcher.take()
     with database.snapshot() as session:
-        before = {row.id for row in suggestions.standing(session)}
+        before = {row.id for row in standing.all_listed(session)}
 
     round_id = ask(database, RoundRequest(kind=SuggestionKind.STUDY_VISIT, min_band=Band.WEAK, per_city=50))
     matcher.take()
 
     with database.snapshot() as session:
-        after = {row.id for row in suggestions.standing(session)}
+        after = {row.id for row in standing.all_listed(session)}
         told = [event.type for event in outbox.feed(session, STAFF, 0, [], 200)]
     assert cities
     assert before == after
@@ -151,6 +151,138 @@ def test_a_killed_workers_block_is_taken_again(
 
     assert cities
     assert read(database, round_id)[0].state is RoundState.COMPLETED
+
+
+@pytest.mark.parametrize("kind", [SuggestionKind.STUDY_VISIT, SuggestionKind.TWINNING])
+@pytest.mark.parametrize("block", [1, 200])
+def test_a_balanced_round_asks_nobody_too_often(
+    database: Database, kind: SuggestionKind, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However a round is cut, nobody stands in two pairs in one role, and all who can have one."""
+    monkeypatch.setattr(running, "NEEDS_IN_A_BLOCK", block)
+    made = Catalogue(database)
+    ids = [made.city(*city) for city in (("Cork", "IE"), ("Pécs", "HU"), ("Suwon", "KR"), ("Balanga", "PH"))]
+    for city in ids:
+        made.practice(city, "Reading", f"{TEXTS[0]} {city[-4:]}")
+        made.need(city, "Reading", TEXTS[1])
+    round_id = ask(database, RoundRequest(kind=kind, per_city=1, assignment=Assignment.BALANCED))
+
+    Matcher(database, Settings(), "m1").take()
+
+    shown, found = read(database, round_id)
+    with database.snapshot() as session:
+        rows = rounds.suggestions_of(session, round_id)
+        roles = [(city["city_id"], city["role"]) for row in rows for city in row.cities]
+        version = {row.catalogue_version for row in rows}
+    assert shown.state is RoundState.COMPLETED
+    assert len(found) == (4 if kind is SuggestionKind.STUDY_VISIT else 2)
+    assert len(roles) == len(set(roles))
+    assert shown.summary is not None
+    assert shown.summary.cities_without_suggestion == 0
+    assert shown.summary.exposure_gini == 0.0
+    assert shown.summary.total_score == pytest.approx(sum(score for _, score in found))
+    assert shown.summary.score_loss is not None
+    assert 0.0 <= shown.summary.score_loss < 0.5
+    assert version == {shown.catalogue_version}
+
+
+def test_a_host_has_as_many_visitors_as_it_says(database: Database) -> None:
+    """A balanced round sends a host no more visitors than the visits a year that its practices state."""
+    made = Catalogue(database)
+    host = made.city("Cork", "IE")
+    made.practice(host, "Reading", TEXTS[0], hosting={"visits_per_year": 2})
+    for number, name in enumerate(("Suwon", "Osan", "Goyang", "Namyangju")):
+        made.need(made.city(name, "KR"), "Reading", f"{TEXTS[1]} {TEXTS[5] if number else ''}")
+    asked = [
+        ask(database, RoundRequest(kind=SuggestionKind.STUDY_VISIT, assignment=each)) for each in Assignment
+    ]
+
+    Matcher(database, Settings(), "m1").take()
+
+    (top, every), (balanced, few) = (read(database, each) for each in asked)
+    assert top.summary is not None
+    assert balanced.summary is not None
+    assert (len(every), len(few)) == (4, 2)
+    assert few == every[:2]
+    assert top.summary.score_loss == 0.0
+    lost = 1 - sum(score for _, score in few) / sum(score for _, score in every)
+    assert balanced.summary.score_loss == pytest.approx(lost)
+    assert balanced.summary.cities_without_suggestion == 2
+
+
+@pytest.fixture
+def readers(database: Database) -> tuple[list[str], list[str], str]:
+    """Six cities of both regions: two that show reading and four that want it; gives also a practice."""
+    made = Catalogue(database)
+    names = [("Cork", "IE"), ("Suwon", "KR"), ("Espoo", "FI"), ("Osan", "KR"), ("Pécs", "HU")]
+    ids = [made.city(*city) for city in (*names, ("Goyang", "KR"))]
+    practices = [made.practice(city, "Reading", f"{TEXTS[0]} {city[-4:]}") for city in ids[:2]]
+    needs = [made.need(city, "Reading", TEXTS[1]) for city in ids[2:]]
+    for number, city in enumerate(ids):
+        made.need(city, "Others", TEXTS[number + 3])
+    return ids, needs, practices[0]
+
+
+@pytest.mark.parametrize("scope", [{}, {"countries": ["FI"]}])
+def test_a_round_of_seminars_gathers_cities_of_both_regions(
+    database: Database,
+    readers: tuple[list[str], list[str], str],
+    scope: dict[str, list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who asks the same meets those who show it; a round of one country lists what its cities learn in."""
+    monkeypatch.setattr(running, "NEEDS_IN_A_BLOCK", 1)
+    ids, needs, _ = readers
+    round_id = ask(database, RoundRequest(kind=SuggestionKind.SEMINAR, **scope))
+
+    Matcher(database, Settings(), "m1").take()
+
+    shown, _ = read(database, round_id)
+    with database.snapshot() as session:
+        [row] = rounds.suggestions_of(session, round_id)
+    roles = {city["city_id"]: city["role"] for city in row.cities}
+    assert roles == dict.fromkeys(ids[:2], "host") | dict.fromkeys(ids[2:], "participant")
+    assert {way["learner_city_id"] for way in row.directions} == set(ids[2:])
+    assert {why["need_id"] for why in row.reasons} == set(needs)
+    assert row.pair_key == ":".join(sorted(ids))
+    assert row.score == pytest.approx(sum(way["score"] for way in row.directions) / 4)
+    assert shown.summary is not None
+    assert shown.summary.cities == (1 if scope else 6)
+    assert shown.summary.cities_without_suggestion == (0 if scope else 2)
+    assert shown.progress.done == shown.progress.total == 6
+
+
+def test_a_seminar_is_made_once_follows_its_cities_and_falls_with_its_ground(
+    database: Database, readers: tuple[list[str], list[str], str]
+) -> None:
+    """A second round links to the seminar that stands; it is told anew when it changes and when it falls."""
+    made = Catalogue(database)
+    matcher = Matcher(database, Settings(), "m1")
+    matcher.take()
+    asked = [ask(database, RoundRequest(kind=SuggestionKind.SEMINAR)) for _ in range(2)]
+    matcher.take()
+    first, second = (read(database, each)[1] for each in asked)
+    with database.snapshot() as session:
+        [row] = rounds.suggestions_of(session, asked[0])
+        feed = outbox.feed(session, STAFF, 0, [], 200)
+        before = feed[-1].sequence
+    assert first == second != []
+
+    made.rewrite(readers[2], f"{TEXTS[0]}, and cook soup every evening")
+    matcher.take()
+    with database.snapshot() as session:
+        changed = suggestions.get(session, row.id)
+    assert changed.status == "proposed"
+    assert changed.score != row.score
+
+    made.change(readers[2], hosting={"offers_visits": False})
+    matcher.take()
+    with database.snapshot() as session:
+        assert suggestions.get(session, row.id).status == "withdrawn"
+        told = [
+            event.type for event in outbox.feed(session, STAFF, before, [], 200) if row.id in str(event.body)
+        ]
+    assert told[-1] == EventType.SUGGESTION_WITHDRAWN
 
 
 @pytest.mark.parametrize(

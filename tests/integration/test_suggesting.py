@@ -3,10 +3,12 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlmodel import select
 
 from services.matcher import suggesting
 from services.matcher.engine.pairing import Pair, propose
@@ -15,7 +17,7 @@ from services.matcher.matching import ALL, Matcher
 from services.matcher.proposing import pair_key
 from tests.catalogues import Catalogue
 from twinning import catalogue as change_log
-from twinning import listings, outbox, suggestions, work
+from twinning import listings, outbox, standing, work
 from twinning.database import Database
 from twinning.forms import PracticeCreate
 from twinning.keys import Caller
@@ -45,6 +47,8 @@ TEXTS = [
     "Young people leave school and do not find an apprenticeship with employers",
     "Migrants learn the language in cafés with childcare in the evening",
     "Newly arrived migrants need language courses with childcare",
+    # The first practice again, in other words.
+    "In the library volunteers teach reading and writing of letters to older adults",
 ]
 
 
@@ -60,7 +64,7 @@ def test_a_practice_that_answers_a_need_is_suggested_once_with_its_reasons(datab
     matcher.take()
 
     with database.snapshot() as session:
-        [row] = suggestions.standing(session)
+        [row] = standing.all_listed(session)
         events = [event.type for event in outbox.feed(session, STAFF, 0, [], 10)]
     [reason] = row.reasons
     assert [city["role"] for city in row.cities] == ["host", "visitor"]
@@ -81,7 +85,7 @@ def test_two_cities_of_one_region_are_never_suggested(database: Database) -> Non
     Matcher(database, Settings(), "m1").take()
 
     with database.snapshot() as session:
-        assert suggestions.standing(session) == []
+        assert standing.all_listed(session) == []
         assert session.get_one(Listing, need).unmet is True
 
 
@@ -98,10 +102,29 @@ def test_a_withdrawn_practice_takes_its_suggestions_with_it(database: Database) 
     matcher.take()
 
     with database.snapshot() as session:
-        assert suggestions.standing(session) == []
+        assert standing.all_listed(session) == []
         assert session.get_one(Listing, need).unmet is True
         events = [event.type for event in outbox.feed(session, STAFF, 0, [], 10)]
     assert events == ["suggestion.created", "suggestion.withdrawn"]
+
+
+def test_changed_conditions_take_and_give_suggestions(database: Database) -> None:
+    """A practice that no longer hosts loses its visit; when it hosts again the visit comes back."""
+    made = Catalogue(database)
+    host, visitor = made.city("Cork", "IE"), made.city("Suwon", "KR")
+    practice = made.practice(host, "Reading", TEXTS[0])
+    need = made.need(visitor, "Reading", TEXTS[1], seeks=["study_visit"], months=[5])
+    matcher = Matcher(database, Settings(), "m1")
+    matcher.take()
+
+    seen = []
+    for hosting in ({"months": [6]}, {"months": [5, 6]}, {"offers_visits": False}, None):
+        made.change(practice, hosting=hosting)
+        matcher.take()
+        with database.snapshot() as session:
+            seen.append((len(standing.all_listed(session)), session.get_one(Listing, need).unmet))
+
+    assert seen == [(0, True), (1, False), (0, True), (1, False)]
 
 
 def test_partners_by_either_word_are_left_out(database: Database) -> None:
@@ -117,7 +140,7 @@ def test_partners_by_either_word_are_left_out(database: Database) -> None:
     matcher.take()
 
     with database.snapshot() as session:
-        assert suggestions.standing(session) == []
+        assert standing.all_listed(session) == []
 
 
 def test_a_worker_that_starts_reads_counts_and_not_texts(database: Database) -> None:
@@ -174,12 +197,23 @@ def _practice(title: str) -> PracticeCreate:
     return PracticeCreate(title=title, description=TEXTS[0])
 
 
+# What a need or a practice may state of how an exchange could go; each takes what its kind has.
+CONDITIONS: list[dict[str, Any]] = [
+    {"seeks": ["study_visit"], "hosting": {"offers_visits": False}},
+    {"seeks": ["twinning"], "hosting": {"offers_visits": True, "months": [5]}},
+    {"seeks": [], "months": [6], "hosting": {"seats": 3}},
+    {"party_size": 5, "languages": ["en"]},
+    {"languages": ["ko", "fi"], "seeks": ["seminar"]},
+    {"languages": [], "months": [], "party_size": None, "seeks": [], "hosting": None},
+    {"months": [5, 6], "hosting": {"months": [6], "seats": 5}},
+]
 OPERATION = st.one_of(
-    st.tuples(st.just("practice"), st.integers(0, 5), st.integers(0, 11)),
+    st.tuples(st.just("practice"), st.integers(0, 5), st.integers(0, 12)),
     st.tuples(st.just("need"), st.integers(0, 5), st.integers(0, 11)),
     st.tuples(st.just("rewrite"), st.integers(0, 30), st.integers(0, 11)),
     st.tuples(st.just("withdraw"), st.integers(0, 30), st.just(0)),
     st.tuples(st.just("pause"), st.integers(0, 30), st.just(0)),
+    st.tuples(st.just("state"), st.integers(0, 30), st.integers(0, 6)),
     st.tuples(st.just("partner"), st.integers(0, 5), st.integers(0, 5)),
     st.tuples(st.just("leave"), st.integers(2, 5), st.just(0)),
     st.tuples(st.just("match"), st.just(0), st.just(0)),
@@ -215,16 +249,20 @@ def test_standing_suggestions_equal_a_round_from_nothing(
     fresh = Keeper()
     with database.snapshot() as session:
         fresh.cut(session)
-        standing = {(row.kind, row.pair_key): row for row in suggestions.standing(session)}
+        stands = {(row.kind, row.pair_key): row for row in standing.all_listed(session)}
     expected = {(pair.kind, pair_key(pair)): pair for pair in _round_from_nothing(fresh)}
-    assert standing.keys() == expected.keys()
+    assert stands.keys() == expected.keys()
     for key, pair in expected.items():
-        row = standing[key]
+        row = stands[key]
         assert row.score == pytest.approx(pair.score, abs=1e-9)
         assert row.band == pair.band
         assert [(why["need_id"], why["practice_id"]) for why in row.reasons] == [
             (match.need, match.practice) for match in pair.matches
         ]
+    with database.snapshot() as session:
+        told = {row.id: row.unmet for row in session.exec(select(Listing).where(Listing.kind == "need"))}
+    for need in fresh.corpus.index.keys("need"):
+        assert told[str(need)] is not fresh.corpus.is_met(need)
     database.close()
     shutil.rmtree(path.parent)
 
@@ -242,6 +280,8 @@ def _perform(made: Catalogue, matcher: Matcher, operations: list[tuple[str, int,
             made.rewrite(listed[first % len(listed)][1], TEXTS[second])
         elif name == "withdraw" and listed:
             made.withdraw(listed.pop(first % len(listed))[1])
+        elif name == "state" and listed:
+            made.change(listed[first % len(listed)][1], **CONDITIONS[second])
         elif name == "pause" and listed:
             made.pause(listed[first % len(listed)][1])
         elif name == "partner" and not {cities[first], cities[second]} & gone and first != second:

@@ -150,6 +150,85 @@ def test_top_counts_per_need(tmp_path: Path) -> None:
     assert (lines(1), lines(5)) == (1, 2)
 
 
+def readers(learners: int = 4, **hosting: Any) -> list[dict[str, Any]]:
+    """Two cities that show reading, so many that want to learn it, and other wishes."""
+    names = [(f"c{number}", ("KR", "IE")[number % 2]) for number in range(learners + 2)]
+    rows = [{"kind": "city", "ref": ref, "name": ref.upper(), "country": land} for ref, land in names]
+    for place, (ref, _) in enumerate(names):
+        if place < 2:
+            rows.append({**PRACTICE, "ref": f"p{place}", "city_ref": ref, "hosting": hosting or None})
+        else:
+            rows.append({**NEED, "ref": f"n{place}", "city_ref": ref})
+    others = ["Older people ask for computers", "Rain gardens against floods", "Apprentices find employers"]
+    rows += [
+        {**NEED, "ref": f"o{place}", "city_ref": "c0", "title": text, "description": text, "themes": []}
+        for place, text in enumerate(others)
+    ]
+    return rows
+
+
+@pytest.mark.parametrize("output", ["table", "jsonl", "csv", "trec"])
+def test_seminars_are_found_without_a_server(tmp_path: Path, output: str) -> None:
+    """A seminar has its hosts first and the others as participants; every format tells its matches."""
+    path = jsonl(tmp_path / "in.jsonl", readers())
+
+    result = run("match", path, "--kind", "seminar", "--format", output)
+
+    assert result.exit_code == 0
+    assert len(result.stdout.splitlines()) >= {"jsonl": 1, "trec": 4, "csv": 5, "table": 5}[output]
+    if output == "jsonl":
+        (found,) = [json.loads(line) for line in result.stdout.splitlines()]
+        participants = [(ref, "participant") for ref in ("c2", "c4", "c3", "c5")]
+        cities = [(city["city_id"], city["role"]) for city in found["cities"]]
+        assert cities == [("c0", "host"), ("c1", "host"), *participants]
+        assert {way["learner_city_id"] for way in found["directions"]} == {"c2", "c3", "c4", "c5"}
+    if output == "trec":
+        pairs = {(line.split()[0], line.split()[2]) for line in result.stdout.splitlines()}
+        assert pairs == {("n2", "p1"), ("n4", "p1"), ("n3", "p0"), ("n5", "p0")}
+
+
+@pytest.mark.parametrize("kind", ["study_visit", "twinning"])
+@pytest.mark.parametrize("output", ["table", "jsonl", "csv", "trec"])
+def test_partners_are_shared_out_without_a_server(tmp_path: Path, kind: str, output: str) -> None:
+    """With `balanced` and one partner a city nobody is asked twice in a role, and everybody has one."""
+    back = [{**NEED, "ref": f"b{place}", "city_ref": f"c{place}"} for place in (0, 1)]
+    more = [{**PRACTICE, "ref": f"q{place}", "city_ref": f"c{place}"} for place in range(2, 8)]
+    path = jsonl(tmp_path / "in.jsonl", [*readers(6), *back, *more])
+    given = ("--kind", kind, "--assignment", "balanced", "--top", 1, "--min-band", "all", "--format", output)
+
+    result = run("match", path, *given)
+
+    assert result.exit_code == 0
+    assert result.stdout.strip()
+    if output == "jsonl":
+        found = [json.loads(line) for line in result.stdout.splitlines()]
+        roles = [(city["city_id"], city["role"]) for each in found for city in each["cities"]]
+        assert len(roles) == len(set(roles))
+        assert {city for city, role in roles if role != "host"} == {f"c{place}" for place in range(8)}
+
+
+def test_a_host_takes_as_many_as_it_says(tmp_path: Path) -> None:
+    """What a practice's hosting states holds offline, too: visits a year, and whether it is shown at all."""
+    given = ("--kind", "study_visit", "--assignment", "balanced", "--top", 2, "--format", "trec")
+
+    def pairs(**hosting: Any) -> int:
+        path = jsonl(tmp_path / "in.jsonl", readers(8, **hosting))
+        return len(run("match", path, *given).stdout.splitlines())
+
+    assert (pairs(), pairs(visits_per_year=1), pairs(visits_per_year=3)) == (4, 2, 6)
+    assert pairs(offers_visits=False) == 0
+
+
+def test_seminars_are_not_shared_out(tmp_path: Path) -> None:
+    """Asked for balanced seminars the command says what it takes and ends with 2."""
+    path = jsonl(tmp_path / "in.jsonl", readers())
+
+    result = run("match", path, "--kind", "seminar", "--assignment", "balanced")
+
+    assert result.exit_code == 2
+    assert "--assignment" in result.stderr
+
+
 def test_what_is_not_published_or_already_paired_stays_out(tmp_path: Path) -> None:
     """A paused listing is not matched, and partners by name are left to themselves."""
     paused = [*CITIES, NEED, {**PRACTICE, "state": "paused"}]

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The catalogue as the engine sees it: cities, their listings, who may be paired, and the present bands."""
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from services.matcher.engine.bands import PRIOR, SAMPLED_NEEDS, SAMPLED_PRACTICES, Edges, draw, edges_of
+from services.matcher.engine.duplicates import once_each
+from services.matcher.engine.exchange import NOTHING_SAID, Exchange, agree
 from services.matcher.engine.index import Match, MatchIndex
 from services.matcher.engine.store import NEED, PRACTICE, Mask
+from twinning.terms import SuggestionKind
 
 MEMORY = 50_000
 """Lists of matches that are remembered at most until the next change."""
@@ -44,8 +47,9 @@ class Corpus:
         self._named_by: dict[Hashable, set[Hashable]] = {}
         self._listings: dict[Hashable, dict[Hashable, str]] = {}
         self._city_of: dict[Hashable, Hashable] = {}
+        self._exchanges: dict[Hashable, Exchange] = {}
         self._masks: dict[tuple[Hashable, bool], Mask] = {}
-        self._matches: dict[tuple[Hashable, float, bool, int | None], list[Match]] = {}
+        self._matches: dict[tuple[Hashable, float, bool, int | None, str | None], list[Match]] = {}
 
     def put_city(self, facts: CityFacts) -> None:
         """Register a city or change what is known of it; its listings stay."""
@@ -81,12 +85,26 @@ class Corpus:
                 if not table[name]:
                     del table[name]
 
-    def put_listing(self, key: Hashable, kind: str, city: Hashable, counts: Mapping[str, int]) -> None:
+    def put_listing(
+        self,
+        key: Hashable,
+        kind: str,
+        city: Hashable,
+        counts: Mapping[str, int],
+        exchange: Exchange = NOTHING_SAID,
+    ) -> None:
         """Store a need or a practice of a known city, in place of the one with its key."""
-        self.put_listings([(key, kind, city, counts)])
+        self.put_listings([(key, kind, city, counts)], {key: exchange})
 
-    def put_listings(self, entries: Iterable[tuple[Hashable, str, Hashable, Mapping[str, int]]]) -> None:
-        """Store many listings at once: the way to start from nothing. ``KeyError`` for an unknown city."""
+    def put_listings(
+        self,
+        entries: Iterable[tuple[Hashable, str, Hashable, Mapping[str, int]]],
+        exchanges: Mapping[Hashable, Exchange] | None = None,
+    ) -> None:
+        """Store many listings at once: the way to start from nothing. ``KeyError`` for an unknown city.
+
+        `exchanges` holds the conditions of those listings that state any.
+        """
         stored = list(entries)
         for _, _, city, _ in stored:
             self._cities[city]
@@ -94,6 +112,8 @@ class Corpus:
             self._forget_listing(key)
             self._listings[city][key] = kind
             self._city_of[key] = city
+        said = exchanges or {}
+        self._exchanges.update((key, said[key]) for key in said if said[key] is not NOTHING_SAID)
         self.index.put_many(stored)
         self._matches.clear()
 
@@ -106,6 +126,7 @@ class Corpus:
 
     def _forget_listing(self, key: Hashable) -> None:
         """Take a listing out of its city's table."""
+        self._exchanges.pop(key, None)
         city = self._city_of.pop(key, None)
         if city is not None:
             del self._listings[city][key]
@@ -157,24 +178,82 @@ class Corpus:
             self._masks[city, cross_region] = mask
         return mask
 
+    def exchange(self, listing: Hashable) -> Exchange:
+        """What a listing says of how an exchange could go."""
+        return self._exchanges.get(listing, NOTHING_SAID)
+
+    def visits_per_year(self, city: Hashable) -> int | None:
+        """How many visits a year a city's practices offer together; None when none of them says."""
+        offers = (self.exchange(practice) for practice in self.listings(city, PRACTICE))
+        said = [its.visits_per_year for its in offers if its.offers_visits]
+        counted = [visits for visits in said if visits is not None]
+        return sum(counted) if counted else None
+
     def matches(
         self,
         need_key: Hashable,
         min_band: str | None = "possible",
         cross_region: bool = True,
         depth: int | None = 20,
+        kind: str | None = None,
     ) -> list[Match]:
-        """The best practices for a need that reach a band (None: any), best first; kept until a change."""
-        asked = need_key, self.edges.least(min_band), cross_region, depth
+        """The best practices for a need that reach a band (None: any), best first; kept until a change.
+
+        Only those that the conditions of both listings allow in a kind of suggestion, or in any at all where
+        none is given; of practices of one city that say the same the best.
+        """
+        asked = need_key, self.edges.least(min_band), cross_region, depth, kind
         found = self._matches.get(asked)
         if found is None:
-            mask = self.mask(self._city_of[need_key], cross_region)
-            ranked = self.index.rank(need_key, mask, depth, asked[1])
-            found = [self._banded(match, cross_region=cross_region) for match in ranked]
+            found = [self._banded(match, cross_region=cross_region) for match in self._listed(*asked)]
             if len(self._matches) >= MEMORY:
                 self._matches.clear()
             self._matches[asked] = found
         return found
+
+    def prepare(
+        self, needs: Iterable[Hashable], min_band: str | None, cross_region: bool, kind: str | None
+    ) -> None:
+        """Rank many needs in one go, cheaper than one by one; `matches` without a depth finds them."""
+        floor = self.edges.least(min_band)
+        asked = {need: (need, floor, cross_region, None, kind) for need in needs}
+        wanted = [need for need, key in asked.items() if key not in self._matches]
+        masks = [self.mask(self._city_of[need], cross_region) for need in wanted]
+        if len(self._matches) + len(wanted) > MEMORY:
+            self._matches.clear()
+        for need, ranked in self.index.rank_many(wanted, masks, floor).items():
+            left = self._agreeing(need, ranked, kind)
+            self._matches[asked[need]] = [self._banded(match, cross_region=cross_region) for match in left]
+
+    def _listed(
+        self, need_key: Hashable, floor: float, cross_region: bool, depth: int | None, kind: str | None
+    ) -> list[Match]:
+        """So many of the ranked practices as conditions and repetitions leave."""
+        mask = self.mask(self._city_of[need_key], cross_region)
+        limit = depth
+        while True:
+            ranked = self.index.rank(need_key, mask, limit, floor)
+            left = self._agreeing(need_key, ranked, kind)
+            if limit is None or len(ranked) < limit or len(left) >= (depth or 0):
+                return left[:depth]
+            # Some were left out: look further down.
+            limit *= 4
+
+    def _agreeing(self, need_key: Hashable, ranked: Sequence[Match], kind: str | None) -> list[Match]:
+        """Those of the ranked practices that conditions and repetitions leave."""
+        need = self.exchange(need_key)
+        left = [match for match in ranked if agree(need, self.exchange(match.practice), kind)]
+        return once_each(self.index, left, self._city_of.__getitem__)
+
+    def is_met(
+        self, need_key: Hashable, min_band: str | None = "possible", cross_region: bool = True
+    ) -> bool:
+        """Whether anything answers a need in one of the kinds that it seeks.
+
+        A practice counts for a twinning whether or not its city would learn anything in return.
+        """
+        seeks = self.exchange(need_key).seeks or frozenset(SuggestionKind)
+        return any(self.matches(need_key, min_band, cross_region, None, kind) for kind in sorted(seeks))
 
     def _banded(self, match: Match, *, cross_region: bool) -> Match:
         return replace(match, band=self.edges.band(match.first), cross_region=cross_region)

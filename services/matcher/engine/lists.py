@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Growable lists of (item, count) in flat arrays: the one data layout of the index.
 
-Read one way it holds the terms of each text, read the other way the texts of each term. The arrays are
-plain numpy, so that compiled kernels can walk them as they are.
+Read one way it holds the terms of each text, read the other way the texts of each term. An entry is one
+32-bit number, the item in the upper 24 bits and the count in the lower 8, so that a walk reads one stream and
+a text costs some 600 bytes in all. The arrays are plain numpy: the compiled kernels walk them as they are.
 """
 
 from collections.abc import Iterable
@@ -11,28 +12,36 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from services.matcher.engine import kernels
+
 Numbers = NDArray[np.int64]
 Items = NDArray[np.int32]
 Counts = NDArray[np.uint16]
+Entries = NDArray[np.uint32]
 Weights = NDArray[np.float64]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
-HIGHEST_COUNT = 65_535
+HIGHEST_COUNT = 255
 """A term that occurs more often than this in one text counts as if it occurred so many times."""
+
+MOST_ITEMS = 1 << 24
+"""Texts of a kind, and terms, that the layout can number."""
+
+_MOST_ENTRIES = (1 << 31) - 1
 
 
 def grown(array: NDArray[Scalar], size: int) -> NDArray[Scalar]:
-    """The array with room for `size` entries, new ones zero; a quarter more than asked, so growth is rare."""
+    """The array with room for `size` entries, new ones zero; an eighth more than asked, so growth is rare."""
     if size <= len(array):
         return array
-    larger = np.zeros(size + size // 4 + 16, dtype=array.dtype)
+    larger = np.zeros(size + size // 8 + 16, dtype=array.dtype)
     larger[: len(array)] = array
     return larger
 
 
-def ranges(starts: Numbers, sizes: Numbers) -> Numbers:
+def ranges(starts: NDArray[np.integer], sizes: NDArray[np.integer]) -> Numbers:
     """The concatenation of ``arange(start, start + size)`` over all starts."""
-    ends = np.cumsum(sizes)
+    ends = np.cumsum(sizes, dtype=np.int64)
     total = int(ends[-1]) if len(ends) else 0
     places: Numbers = np.arange(total) + np.repeat(starts - (ends - sizes), sizes)
     return places
@@ -41,46 +50,55 @@ def ranges(starts: Numbers, sizes: Numbers) -> Numbers:
 class Lists:
     """Many lists, numbered from 0, each of which may grow at its end.
 
-    A list that outgrows its room moves to the end of the arrays with half as much again to spare, and the
-    arrays are packed when more of them is deserted than is in use: appending costs constant time on average.
+    A list that outgrows its room moves to the end of the arrays with a quarter as much again to spare, and
+    the arrays are packed when more of them is deserted than is in use: appending costs constant time on
+    average.
     """
 
     def __init__(self) -> None:
-        self.start = np.zeros(0, np.int64)
-        self.size = np.zeros(0, np.int64)
-        self._room = np.zeros(0, np.int64)
-        self.items = np.zeros(0, np.int32)
-        self.counts = np.zeros(0, np.uint16)
+        self.start = np.zeros(0, np.int32)
+        self.size = np.zeros(0, np.int32)
+        self._room = np.zeros(0, np.int32)
+        self.entries: Entries = np.zeros(0, np.uint32)
         self._end = 0
         self._deserted = 0
 
     def reach(self, owners: int) -> None:
         """Make sure that lists 0 to `owners` - 1 exist."""
+        if owners > MOST_ITEMS:
+            raise OverflowError(f"more than {MOST_ITEMS} texts or terms do not fit")
         self.start = grown(self.start, owners)
         self.size = grown(self.size, owners)
         self._room = grown(self._room, owners)
 
-    def extend(self, owners: Numbers, added: Numbers, items: Items, counts: Counts) -> None:
+    def extend(
+        self,
+        owners: NDArray[np.integer],
+        added: NDArray[np.integer],
+        items: NDArray[np.integer],
+        counts: NDArray[np.integer],
+    ) -> None:
         """Append to each of the (different) `owners` as many entries as `added` says, in the order given."""
         wanted = self.size[owners] + added
-        self._make_room(owners[wanted > self._room[owners]], wanted[wanted > self._room[owners]])
-        places = ranges(self.start[owners] + self.size[owners], added)
-        self.items[places] = items
-        self.counts[places] = counts
-        self.size[owners] = wanted
+        full = wanted > self._room[owners]
+        if full.any():
+            self._make_room(owners[full], wanted[full].astype(np.int64))
+        entries = items.astype(np.uint32) << np.uint32(8) | counts.astype(np.uint32)
+        kernels.append(
+            self.start, self.size, self.entries, owners.astype(np.int64), added.astype(np.int64), entries
+        )
 
-    def _make_room(self, owners: Numbers, wanted: Numbers) -> None:
+    def _make_room(self, owners: NDArray[np.integer], wanted: Numbers) -> None:
         """Move the lists that are full to the end of the arrays."""
-        sizes = self.size[owners]
-        # A first filling takes what it needs: most terms are rare and most texts never grow.
-        room = np.where(sizes == 0, wanted, wanted + wanted // 2 + 2)
+        sizes = self.size[owners].astype(np.int64)
+        # A first filling takes little more than it needs: most terms are rare and most texts never grow.
+        room = np.where(sizes == 0, wanted + wanted // 16, wanted + wanted // 4 + 1)
         starts = self._end + np.cumsum(room) - room
         self._end += int(room.sum())
-        self.items = grown(self.items, self._end)
-        self.counts = grown(self.counts, self._end)
-        source, target = ranges(self.start[owners], sizes), ranges(starts, sizes)
-        self.items[target] = self.items[source]
-        self.counts[target] = self.counts[source]
+        if self._end > _MOST_ENTRIES:
+            raise OverflowError(f"more than {_MOST_ENTRIES} entries do not fit")
+        self.entries = grown(self.entries, self._end)
+        kernels.move(self.entries, self.start[owners].astype(np.int64), self.entries, starts, sizes)
         self._deserted += int(self._room[owners].sum())
         self.start[owners], self._room[owners] = starts, room
         if self._deserted > self._end // 2 + 1024:
@@ -88,37 +106,33 @@ class Lists:
 
     def _pack(self) -> None:
         """Close the gaps that moved lists have left."""
-        source = ranges(self.start, self.size)
-        starts = np.cumsum(self._room) - self._room
-        target = ranges(starts, self.size)
-        items, counts = self.items[source], self.counts[source]
+        starts = np.cumsum(self._room, dtype=np.int64) - self._room
         self._end, self._deserted = int(self._room.sum()), 0
-        self.items, self.counts = np.zeros(self._end, np.int32), np.zeros(self._end, np.uint16)
-        self.items[target], self.counts[target] = items, counts
-        self.start = starts
+        entries = np.zeros(self._end, np.uint32)
+        kernels.move(self.entries, self.start.astype(np.int64), entries, starts, self.size.astype(np.int64))
+        self.entries, self.start = entries, starts.astype(np.int32)
 
     def of(self, owner: int) -> tuple[Items, Counts]:
-        """One list, as two views."""
-        inside = slice(self.start[owner], self.start[owner] + self.size[owner])
-        return self.items[inside], self.counts[inside]
+        """The items and the counts of one list."""
+        start = int(self.start[owner])
+        return _apart(self.entries[start : start + int(self.size[owner])])
 
-    def gather(self, owners: Iterable[int] | Numbers) -> tuple[Numbers, Items, Counts]:
+    def gather(self, owners: Iterable[int] | NDArray[np.integer]) -> tuple[Numbers, Items, Counts]:
         """The sizes of some lists, and their entries one list after another."""
         chosen = np.asarray(owners, np.int64)
-        sizes = self.size[chosen]
-        starts = self.start[chosen].tolist()
-        ends = (self.start[chosen] + sizes).tolist()
-        if len(starts) > 4096:
-            places = ranges(self.start[chosen], sizes)
-            return sizes, self.items[places], self.counts[places]
-        if not starts:
-            return sizes, self.items[:0], self.counts[:0]
-        slices = [slice(start, end) for start, end in zip(starts, ends, strict=True)]
-        items = np.concatenate([self.items[inside] for inside in slices])
-        return sizes, items, np.concatenate([self.counts[inside] for inside in slices])
+        sizes = self.size[chosen].astype(np.int64)
+        entries = np.zeros(int(sizes.sum()), np.uint32)
+        kernels.move(
+            self.entries, self.start[chosen].astype(np.int64), entries, np.cumsum(sizes) - sizes, sizes
+        )
+        return sizes, *_apart(entries)
 
     @property
     def nbytes(self) -> int:
         """Bytes held by the arrays."""
-        arrays = (self.start, self.size, self._room, self.items, self.counts)
-        return sum(array.nbytes for array in arrays)
+        return sum(array.nbytes for array in (self.start, self.size, self._room, self.entries))
+
+
+def _apart(entries: Entries) -> tuple[Items, Counts]:
+    """Entries as items and counts."""
+    return (entries >> np.uint32(8)).astype(np.int32), (entries & np.uint32(255)).astype(np.uint16)

@@ -1,71 +1,97 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lengths of all need vectors, kept up to date while idf moves, without touching every need.
+"""A lower bound of the length of every need vector, kept while idf moves without touching every need.
 
-A need's weight of a term is ``a (L + c)`` with ``a`` fixed, ``L = ln(n + 1)`` the same for all and
-``c = -ln(df + 1/2)`` the same for all needs that hold the term. So the squared length is ``L² A + 2 L B + C``
-with ``A = Σ a²``, ``B = Σ a² c`` and ``C = Σ a² c²``: an arrival changes L, which is one number, and c of its
-own terms, which moves B and C of the needs on those terms' lists alone. The result steers a filter; whoever
-passes it is computed again from its own terms, so rounding that adds up here never reaches a score.
+A need's weight of a term is ``a b (L + c)`` with ``a`` fixed, ``L = ln(n + 1)`` the same for all, and
+``c = -ln(df + 1/2)`` and the burstiness ``b`` the same for all needs that hold the term. So the squared
+length is ``L² A + 2 L B + C`` with ``A = Σ a²b²``, ``B = Σ a²b² c`` and ``C = Σ a²b² c²``: an arrival changes
+L, which is one number, and b and c of its own terms, which moves the sums of those terms' holders alone.
+
+Not even those at once. While no ``b (L + c)`` and not L has drifted further than ``DRIFT`` from where it was
+last settled, no length has moved by more than ``DRIFT √A`` for each of the two (the triangle inequality; b is
+at least 1), and that is taken off beforehand. A frequent term, whose list is long, drifts by one part in df with each arrival, so it is
+settled once in df times ``DRIFT`` arrivals; rare terms are settled at once, and their lists are short.
+
+The bound steers a filter; whoever passes it is computed again from its own terms, so nothing of this reaches
+a score.
 """
 
 import numpy as np
 
+from services.matcher.engine import kernels
 from services.matcher.engine.lists import Items, Numbers, Weights, grown
 from services.matcher.engine.shelf import Shelf
-from services.matcher.engine.weights import NEED_WEIGHT, sums, tally
+from services.matcher.engine.weights import NEED_WEIGHT, burstiness
 
-SLACK = 1e-3
-"""Relative error that the filter allows for; the sums are better than this by many orders."""
+DRIFT = 2e-3
+"""How far a term's worth may move before the lengths of its holders are settled anew."""
 
-_CANCELLED = 1e-6
-"""Below this share of ``L² A`` a squared length is a difference of nearly equal numbers, and not trusted."""
+_HIGHEST_LEVEL = 18.0
+"""L of more texts than there can be: what a term's burstiness moves counts by it, whatever L becomes."""
+
+_SQUARES: Weights = NEED_WEIGHT * NEED_WEIGHT
 
 
 class NeedLengths:
-    """A, B and C of each need, settled for the document frequencies that were last seen."""
+    """A, B and C of each need for the settled document frequencies, and the bounds that follow."""
 
     def __init__(self) -> None:
-        self._sums = [np.zeros(0), np.zeros(0), np.zeros(0)]
+        self._sums = np.zeros((0, 3))
+        self._lows = np.zeros(0, np.float32)
+        # By term b and b c.
+        self._bursts: Weights = np.zeros(0)
         self._settled: Weights = np.zeros(0)
         self._moved: set[int] = set()
+        self._level = -1.0
 
     def reach(self, terms: int, needs: int) -> None:
         """Make room for that many terms and needs."""
         known = len(self._settled)
-        self._settled = grown(self._settled, terms)
-        self._settled[known:] = -np.log(0.5)
-        self._sums = [grown(kept, needs) for kept in self._sums]
+        self._settled, self._bursts = grown(self._settled, terms), grown(self._bursts, terms)
+        self._settled[known:], self._bursts[known:] = -np.log(0.5), 1.0
+        if needs > len(self._sums):
+            larger = np.zeros((needs + needs // 8 + 16, 3))
+            larger[: len(self._sums)] = self._sums
+            self._sums, self._lows = larger, grown(self._lows, len(larger))
 
     def moved(self, terms: Items) -> None:
-        """Note that the document frequency of these terms has changed."""
+        """Note that texts with these terms have come or gone."""
         self._moved.update(terms.tolist())
 
     def set(self, shelf: Shelf, slots: Numbers) -> None:
         """Sum up some needs from their own terms."""
-        sizes, terms, counts = shelf.rows.gather(slots)
-        square = NEED_WEIGHT[counts] ** 2
-        for kept, power in zip(self._sums, range(3), strict=True):
-            kept[slots] = sums(square * self._settled[terms] ** power, sizes)
+        rows = shelf.rows
+        known = (rows.start, rows.size, rows.entries)
+        kernels.sum_lengths(*known, slots, _SQUARES, self._bursts, self._settled, self._sums)
+        kernels.bound_lengths(slots, self._sums, self._level, DRIFT, self._lows)
 
-    def settle(self, shelf: Shelf, frequency: Numbers) -> None:
-        """Bring B and C up to the present document frequencies."""
-        moved = np.fromiter(sorted(self._moved), np.int64, len(self._moved))
+    def settle(self, shelf: Shelf, frequency: Numbers, occurrences: Numbers, texts: int) -> None:
+        """Bring the bounds up to the present numbers of texts, of those with each term, and how often it occurs."""
+        level = float(np.log(texts + 1.0))
+        if abs(level - self._level) > DRIFT:
+            self._level = level
+            kernels.bound_lengths(np.arange(shelf.size), self._sums, level, DRIFT, self._lows)
+        moved = np.fromiter(self._moved, np.int64, len(self._moved))
         self._moved.clear()
-        old = self._settled[moved]
-        new = self._settled[moved] = -np.log(frequency[moved] + 0.5)
-        if 2 * int(shelf.postings.size[moved].sum()) > int(shelf.rows.size[: shelf.size].sum()):
+        bursts = burstiness(frequency[moved], occurrences[moved])
+        settled = bursts * -np.log(frequency[moved] + 0.5)
+        drift = np.abs(bursts - self._bursts[moved]) * _HIGHEST_LEVEL + np.abs(settled - self._settled[moved])
+        far = drift > DRIFT
+        moved = moved[far]
+        old = self._bursts[moved], self._settled[moved]
+        self._bursts[moved], self._settled[moved] = new = bursts[far], settled[far]
+        lists, rows = shelf.postings, shelf.rows
+        if 2 * int(lists.size[moved].sum()) > int(rows.size[: shelf.size].sum()):
             self.set(shelf, np.arange(shelf.size))
             return
-        sizes, slots, counts = shelf.postings.gather(moved)
-        square = NEED_WEIGHT[counts] ** 2
-        for kept, change in ((self._sums[1], new - old), (self._sums[2], new**2 - old**2)):
-            kept[: shelf.size] += tally(slots, square * np.repeat(change, sizes), shelf.size)
+        known = (lists.start, lists.size, lists.entries)
+        kernels.shift_lengths(*known, moved, _SQUARES, *old, *new, self._sums)
+        kernels.bound_holders(*known, moved, self._sums, self._level, DRIFT, self._lows)
 
-    def reaching(self, products: Weights, texts: int, threshold: float) -> Numbers:
-        """The slots whose product over length can reach the threshold: none is missed, a few are too many."""
-        level = np.log(texts + 1.0)
-        a, b, c = (kept[: len(products)] for kept in self._sums)
-        whole = level * level * a
-        squared = whole + 2.0 * level * b + c
-        near = products * products >= squared * (max(threshold, 0.0) * (1.0 - SLACK)) ** 2
-        return np.flatnonzero((products > 0.0) & (near | (squared < _CANCELLED * whole)))
+    def lows(self, needs: int) -> kernels.Floats:
+        """A lower bound of the length of each need; 0 where rounding may have spoilt it."""
+        return self._lows[:needs]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held by the arrays."""
+        return sum(array.nbytes for array in (self._sums, self._lows, self._bursts, self._settled))

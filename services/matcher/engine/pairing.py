@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from services.matcher.engine.corpus import Corpus
 from services.matcher.engine.index import Match
 from services.matcher.engine.store import NEED, PRACTICE
-from twinning.terms import Band, SuggestionKind
+from twinning.terms import Band, CityRole, SuggestionKind
 
 SCORE_SCALE = 60.0
 """Points for a T3 score of 1."""
@@ -43,17 +43,22 @@ class Direction:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two cities that should meet: (host, visitor) of a study visit; of a twinning the Asian one first."""
+    """Cities that should meet, what each would learn, and the matches that it rests on.
+
+    (host, visitor) of a study visit; of a twinning the Asian city first; of a seminar, which is a pair only
+    in name, the hosts first.
+    """
 
     kind: SuggestionKind
-    cities: tuple[Hashable, Hashable]
+    cities: tuple[Hashable, ...]
     score: float
     band: Band | None
     directions: tuple[Direction, ...]
     matches: tuple[Match, ...]
+    roles: tuple[CityRole, ...]
 
 
-def _strongest(matches: Iterable[Match]) -> Band | None:
+def strongest(matches: Iterable[Match]) -> Band | None:
     """The best band among matches; None when all lie below the bands."""
     return min((match.band for match in matches if match.band), key=lambda band: band.rank, default=None)
 
@@ -63,18 +68,24 @@ def best_pairs(pairs: Iterable[Pair], limit: int | None = None) -> list[Pair]:
     return sorted(pairs, key=lambda pair: (-pair.score, *map(str, pair.cities)))[:limit]
 
 
-def _ordered(matches: Iterable[Match]) -> tuple[Match, ...]:
+def in_order(matches: Iterable[Match]) -> tuple[Match, ...]:
     """Matches best first, equal scores in the order of their listings."""
     return tuple(sorted(matches, key=lambda match: (-match.score, str(match.need), str(match.practice))))
 
 
 def _lessons(
-    corpus: Corpus, learner: Hashable, min_band: str | None, only: Needs, *, cross_region: bool
+    corpus: Corpus,
+    learner: Hashable,
+    kind: SuggestionKind,
+    min_band: str | None,
+    only: Needs,
+    *,
+    cross_region: bool,
 ) -> dict[Hashable, list[Match]]:
     """What a city could learn, by the city it would learn from."""
     found: dict[Hashable, list[Match]] = {}
     for need in _some(corpus.listings(learner, NEED), only):
-        for match in corpus.matches(need, min_band, cross_region, None):
+        for match in corpus.matches(need, min_band, cross_region, None, kind):
             found.setdefault(corpus.city_of(match.practice), []).append(match)
     return found
 
@@ -88,7 +99,7 @@ def _teachings(
     *,
     cross_region: bool,
 ) -> dict[Hashable, list[Match]]:
-    """What a city could teach to some others, by learner; only needs that its practices touch are ranked."""
+    """What a city could teach to twins, by learner; only needs that its practices touch are ranked."""
     wanted = set(learners)
     touched = {
         need
@@ -98,7 +109,7 @@ def _teachings(
     }
     found: dict[Hashable, list[Match]] = {}
     for need in _some(sorted(touched, key=str), only):
-        for match in corpus.matches(need, min_band, cross_region, None):
+        for match in corpus.matches(need, min_band, cross_region, None, SuggestionKind.TWINNING):
             if corpus.city_of(match.practice) == host:
                 found.setdefault(corpus.city_of(need), []).append(match)
     return found
@@ -117,18 +128,20 @@ def study_visits_for(
     The score is that of the best match and the band the best among the grounds: asking for a higher band
     leaves just the pairs that bear it.
     """
-    lessons = _lessons(corpus, learner_city, min_band, only, cross_region=cross_region)
+    kind = SuggestionKind.STUDY_VISIT
+    lessons = _lessons(corpus, learner_city, kind, min_band, only, cross_region=cross_region)
     visits = (study_visit(host, learner_city, matches) for host, matches in lessons.items())
     return best_pairs(visits, per_city)
 
 
 def study_visit(host: Hashable, visitor: Hashable, matches: Iterable[Match]) -> Pair:
     """The visit that rests on these matches of the visitor's needs with the host's practices."""
-    grounds = _ordered(matches)
+    grounds = in_order(matches)
     score = public_score(grounds[0].score)
-    band = _strongest(grounds)
+    band = strongest(grounds)
     directions = (Direction(visitor, score),)
-    return Pair(SuggestionKind.STUDY_VISIT, (host, visitor), score, band, directions, grounds)
+    roles = (CityRole.HOST, CityRole.VISITOR)
+    return Pair(SuggestionKind.STUDY_VISIT, (host, visitor), score, band, directions, grounds, roles)
 
 
 def twinnings_for(
@@ -140,7 +153,8 @@ def twinnings_for(
     only: Needs = None,
 ) -> list[Pair]:
     """The best partners for a city among those with which each side answers a need of the other."""
-    lessons = _lessons(corpus, city, min_band, only, cross_region=cross_region)
+    kind = SuggestionKind.TWINNING
+    lessons = _lessons(corpus, city, kind, min_band, only, cross_region=cross_region)
     teachings = _teachings(corpus, city, lessons, min_band, only, cross_region=cross_region)
     pairs = [_twinning(corpus, {city: lessons[other], other: taught}) for other, taught in teachings.items()]
     return best_pairs(pairs, per_city)
@@ -153,12 +167,12 @@ def _twinning(corpus: Corpus, lessons: dict[Hashable, list[Match]]) -> Pair:
         Direction(city, public_score(max(match.score for match in lessons[city]))) for city in (first, second)
     )
     one, other = (direction.score for direction in directions)
-    bands = [_strongest(matches) for matches in lessons.values()]
+    bands = [strongest(matches) for matches in lessons.values()]
     band = None if None in bands else max(filter(None, bands), key=lambda band: band.rank)
-    grounds = _ordered(lessons[first]) + _ordered(lessons[second])
-    return Pair(
-        SuggestionKind.TWINNING, (first, second), 2.0 / (1.0 / one + 1.0 / other), band, directions, grounds
-    )
+    grounds = in_order(lessons[first]) + in_order(lessons[second])
+    score = 2.0 / (1.0 / one + 1.0 / other)
+    roles = (CityRole.PARTNER, CityRole.PARTNER)
+    return Pair(SuggestionKind.TWINNING, (first, second), score, band, directions, grounds, roles)
 
 
 _PAIRS_FOR: dict[str, Callable[..., list[Pair]]] = {
@@ -177,8 +191,14 @@ def propose(
     only: Needs = None,
 ) -> list[Pair]:
     """Each learner's best pairs, every pair once, best first; by some needs `only` where given."""
-    found: dict[tuple[Hashable, Hashable], Pair] = {}
+    found: dict[tuple[Hashable, ...], Pair] = {}
     for learner in sorted(set(learners), key=str):
         for pair in _PAIRS_FOR[kind](corpus, learner, per_city, min_band, cross_region, only):
             found.setdefault(pair.cities, pair)
     return best_pairs(found.values())
+
+
+def pairs_among(pairs: Iterable[Pair], chosen: Iterable[tuple[Hashable, ...]]) -> list[Pair]:
+    """Those of some pairs whose cities were chosen, best first."""
+    wanted = set(chosen)
+    return best_pairs(pair for pair in pairs if pair.cities in wanted)

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from services.matcher.engine import kernels
 from services.matcher.engine.lists import Counts, Items, Lists, Numbers, grown
 
 Key = Hashable
@@ -47,12 +48,11 @@ class Shelf:
         self.alive[slots], self.city[slots] = True, cities
         self.rows.reach(self.size)
         self.rows.extend(slots, sizes, terms, counts)
-        order = np.argsort(terms, kind="stable")
-        by_term = terms[order]
-        heads = np.flatnonzero(np.diff(by_term, prepend=-1))
-        added = np.diff(heads, append=len(by_term))
-        holders = np.repeat(slots, sizes)[order].astype(np.int32)
-        self.postings.extend(by_term[heads].astype(np.int64), added, holders, counts[order])
+        if len(keys) == 1:
+            self.postings.extend(terms, np.ones(len(terms), np.int64), np.full(len(terms), first), counts)
+        else:
+            width = len(self.postings.start)
+            self.postings.extend(*kernels.turned(sizes, terms, counts, first, width))
         return slots
 
     def remove(self, key: Key) -> bool:
@@ -68,22 +68,21 @@ class Shelf:
         self.rows.size[slot] = 0
         return True
 
-    def open(self, mask: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
-        """Which slots hold a text whose city the mask allows."""
-        alive = self.alive[: self.size]
-        return alive if mask is None else alive & mask[self.city[: self.size]]
+    @property
+    def nbytes(self) -> int:
+        """Bytes held by the arrays."""
+        return self.alive.nbytes + self.city.nbytes + self.rows.nbytes + self.postings.nbytes
 
     def live(self) -> Numbers:
         """The slots that hold a text, in order."""
         return np.flatnonzero(self.alive[: self.size])
 
-    def best(self, values: NDArray[np.float64], slots: Numbers, limit: int | None) -> list[int]:
-        """The slots with the highest values, best first; equal values in the order of their keys."""
+    def best(self, slots: Numbers, values: NDArray[np.float64], limit: int | None) -> list[tuple[int, float]]:
+        """The slots with the highest values, each with its own, best first; equal ones by their keys."""
         if limit is not None and len(slots) > limit > 0:
-            held = values[slots]
-            bar = np.partition(held, len(held) - limit)[len(held) - limit]
-            slots = slots[held >= bar]
-        ranked = sorted(zip((-values[slots]).tolist(), slots.tolist(), strict=True))
+            places = kernels.leading(values, limit, 0.0)
+            slots, values = slots[places], values[places]
+        ranked = sorted(zip((-values).tolist(), slots.tolist(), strict=True))
         if len({value for value, _ in ranked}) < len(ranked):
             ranked.sort(key=lambda entry: (entry[0], str(self.keys[entry[1]])))
-        return [slot for _, slot in ranked[:limit]]
+        return [(slot, -value) for value, slot in ranked[:limit]]

@@ -6,40 +6,46 @@ what a store built anew from the present texts would keep.
 """
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping
-from itertools import islice
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from services.matcher.engine import weights
-from services.matcher.engine.lists import HIGHEST_COUNT, Counts, Items, Numbers, Weights, grown
+from services.matcher.engine.lists import Counts, Items, Numbers, Weights, grown
 from services.matcher.engine.nearness import NeedLengths
 from services.matcher.engine.shelf import Key, Shelf
+from services.matcher.engine.words import Counted, gathered, newest, numbering
 from twinning.terms import ListingKind
 
 City = Hashable
 Mask = NDArray[np.bool_]
 Entry = tuple[Key, str, City, Mapping[str, int]]
+Outline = tuple[Key, str, City]
 NEED, PRACTICE = ListingKind.NEED, ListingKind.PRACTICE
 
 _UNITS = float(1 << 36)
 
 
-def _numbering() -> defaultdict[str, int]:
-    """A table that gives each new term the next number when it is first asked for it."""
-    numbers: defaultdict[str, int] = defaultdict()
-    numbers.default_factory = numbers.__len__
-    return numbers
+def _occurring(terms: Items, known: int) -> tuple[Items, Numbers]:
+    """Which of the known terms occur, and how often."""
+    if len(terms) < known:
+        found, times = np.unique(terms, return_counts=True)
+        return found, times
+    times = np.bincount(terms, minlength=known)
+    present = np.flatnonzero(times)
+    return present.astype(np.int32), times[present]
 
 
 class Texts:
     """Needs and practices by key, each with its city and its term counts."""
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
-        self._numbers: defaultdict[str, int] = _numbering()
+        self._numbers: defaultdict[str, int] = numbering()
         self._stems: list[str] = []
         self._frequency: Numbers = np.zeros(0, np.int64)
+        self._occurrences: Numbers = np.zeros(0, np.int64)
         self._cities: dict[City, int] = {}
         self._shelves: dict[str, Shelf] = {NEED: Shelf(), PRACTICE: Shelf()}
         self._kinds: dict[Key, str] = {}
@@ -81,27 +87,29 @@ class Texts:
 
     def put_many(self, entries: Iterable[Entry]) -> None:
         """Store many texts at once; of two with one key the later stays."""
-        latest = {entry[0]: entry for entry in entries}
+        held = list(entries)
+        self.put_texts(
+            [(key, kind, city) for key, kind, city, _ in held], gathered([counts for *_, counts in held])
+        )
+
+    def put_texts(self, texts: Sequence[Outline], counted: Counted) -> None:
+        """Store many texts whose terms were counted in bulk; of two with one key the later stays."""
+        latest = {text[0]: place for place, text in enumerate(texts)}
         for key in latest.keys() & self._kinds.keys():
             self.drop(key)
         self._changed()
         for kind in self._shelves:
-            chosen = [entry for entry in latest.values() if entry[1] == kind]
-            if chosen:
-                self._add(kind, chosen)
+            places = [place for place in latest.values() if texts[place][1] == kind]
+            if places:
+                chosen = counted if len(places) == len(texts) else counted.chosen(np.array(places))
+                self._add(kind, [texts[place] for place in places], chosen)
 
-    def _add(self, kind: str, entries: list[Entry]) -> None:
+    def _add(self, kind: str, texts: Sequence[Outline], counted: Counted) -> None:
         """Number the terms of new texts and hand them to the shelf of their kind."""
-        rows = [sorted(counts.items()) for _, _, _, counts in entries]
-        sizes = np.array([len(row) for row in rows], np.int64)
-        number = self._numbers.__getitem__
-        terms = np.fromiter((number(stem) for row in rows for stem, _ in row), np.int32, int(sizes.sum()))
-        unnamed = len(self._numbers) - len(self._stems)
-        self._stems.extend([*islice(reversed(self._numbers), unnamed)][::-1])
-        times = np.fromiter((times for row in rows for _, times in row), np.int64, len(terms))
-        counted = np.minimum(times, HIGHEST_COUNT).astype(np.uint16)
-        cities = np.array([self.city_number(entry[2]) for entry in entries], np.int32)
-        self._store(kind, [entry[0] for entry in entries], cities, (sizes, terms, counted))
+        terms, counts = counted.by_stem(self._numbers)
+        self._stems.extend(newest(self._numbers, len(self._stems)))
+        cities = np.array([self.city_number(city) for _, _, city in texts], np.int32)
+        self._store(kind, [key for key, _, _ in texts], cities, (counted.sizes, terms, counts))
 
     def _store(self, kind: str, keys: list[Key], cities: Items, rows: tuple[Numbers, Items, Counts]) -> None:
         """Store texts whose terms have numbers, and count them in."""
@@ -110,6 +118,7 @@ class Texts:
         for each in self._shelves.values():
             each.postings.reach(len(self._stems))
         self._frequency = grown(self._frequency, len(self._stems))
+        self._occurrences = grown(self._occurrences, len(self._stems))
         slots = shelf.add(keys, cities, sizes, terms, counts)
         self._kinds.update(dict.fromkeys(keys, kind))
         self._lengths.reach(len(self._stems), self._shelves[NEED].size)
@@ -119,16 +128,19 @@ class Texts:
             self._norms = grown(self._norms, shelf.size)
             self._norms[slots] = weights.lengths(weights.PRACTICE_WEIGHT[counts], sizes)
             self._norm_units += int(np.rint(self._norms[slots] * _UNITS).sum())
-        np.add.at(self._frequency, terms, 1)
-        self._lengths.moved(np.unique(terms))
+        found, times = _occurring(terms, len(self._stems))
+        self._frequency[found] += times
+        np.add.at(self._occurrences, terms, counts)
+        self._lengths.moved(found)
 
     def drop(self, key: Key) -> None:
         """Forget a text; ``KeyError`` when it is not stored."""
         kind = self._kinds.pop(key)
         shelf = self._shelves[kind]
         slot = shelf.slots[key]
-        terms, _ = shelf.rows.of(slot)
+        terms, counts = shelf.rows.of(slot)
         self._frequency[terms] -= 1
+        self._occurrences[terms] -= counts
         self._lengths.moved(terms)
         self._changed()
         if kind == PRACTICE:
@@ -154,9 +166,10 @@ class Texts:
         used = self._frequency[: len(self._stems)] > 0
         renumbered = (np.cumsum(used) - 1).astype(np.int32)
         self._stems = [stem for stem, kept in zip(self._stems, used.tolist(), strict=True) if kept]
-        self._numbers = _numbering()
+        self._numbers = numbering()
         self._numbers.update(zip(self._stems, range(len(self._stems)), strict=True))
-        self._frequency, self._lengths = np.zeros(0, np.int64), NeedLengths()
+        self._frequency, self._occurrences = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        self._lengths = NeedLengths()
         self._norm_units, self._emptied = 0, 0
         old, self._shelves = self._shelves, {NEED: Shelf(), PRACTICE: Shelf()}
         for kind, shelf in old.items():
@@ -171,7 +184,24 @@ class Texts:
         practices = len(self._shelves[PRACTICE])
         return self._norm_units / practices / _UNITS if practices else 1.0
 
+    def _worth(self, terms: NDArray[np.integer]) -> Weights:
+        """What terms are worth in a need."""
+        return weights.term_weight(len(self), self._frequency[terms], self._occurrences[terms])
+
     def frequency(self, stem: str) -> int:
         """In how many stored texts a term occurs."""
         number = self._numbers.get(stem)
         return 0 if number is None else int(self._frequency[number])
+
+    def vectors(self, keys: Sequence[Key]) -> csr_array:
+        """The idf-weighted words of stored texts of one kind: a row for each, a column for each word in them.
+
+        Rows have length 1; that of an empty text is empty.
+        """
+        shelf = self._shelves[self._kinds[keys[0]]] if keys else self._shelves[NEED]
+        sizes, terms, counts = shelf.rows.gather([shelf.slots[key] for key in keys])
+        values = weights.NEED_WEIGHT[counts] * self._worth(terms)
+        values /= np.repeat(weights.lengths(values, sizes), sizes)
+        words, columns = np.unique(terms, return_inverse=True)
+        heads = np.append(0, np.cumsum(sizes))
+        return csr_array((values, columns, heads), shape=(len(keys), len(words)))

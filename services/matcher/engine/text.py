@@ -1,41 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a text to the terms it is matched by, and back to the words its author wrote.
 
-Words are cut after Unicode NFKC and lower-casing, stop words go, the rest becomes English Snowball stems.
-Scripts that put no spaces between words, or hang particles on them (Han, Kana, Hangul, Thai, Lao, Khmer,
-Burmese), are taken as bigrams of characters instead, combining marks staying with their letter.
+Words are cut after the text was made normal (see `normal`), stop words go, the rest becomes English Snowball
+stems. Scripts that put no spaces between words, or hang particles on them (Han, Kana, Hangul, Thai, Lao,
+Khmer, Burmese), are taken as groups of two or three letters instead, marks staying with their letter. In
+languages other than English pieces of words or pairs of syllables are counted beside the words.
 """
 
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
-from itertools import pairwise
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib.resources import files
+from itertools import chain, pairwise
 
 import Stemmer
+import yaml
 
-ANALYSIS = "snowball-en.stop-153.bigrams.1"
+from services.matcher.engine.american import american
+
+ANALYSIS = "folded.us-spelling.snowball-en.stops.pieces-4.3"
 """Names the way texts are cut; counts kept under another name are to be counted anew."""
 
 LONGEST_TERM = 64
 """Characters of a word that count; longer ones are blobs of data, and no stem is."""
 
-_STOP_LIST = """
-    a about above after again against ain all am an and any are aren as at be because been before being
-    below between both but by can couldn d did didn do does doesn doing don down during each few for from
-    further had hadn has hasn have haven having he her here hers herself him himself his how i if in into is
-    isn it its itself just ll m ma me mightn more most mustn my myself needn no nor not now o of off on once
-    only or other our ours ourselves out over own re s same shan she should shouldn so some such t than that
-    the their theirs them themselves then there these they this those through to too under until up ve very
-    was wasn we were weren what when where which while who whom why will with won wouldn y you your yours
-    yourself yourselves
-"""
+_STOP_LISTS = yaml.safe_load((files(__package__) / "stop_words.yaml").read_text(encoding="utf-8"))
+STOP_WORDS = frozenset(_STOP_LISTS["en"].split())
+"""English words too common to tell one text from another."""
 
-STOP_WORDS = frozenset(_STOP_LIST.split())
-"""Words too common to tell one text from another."""
+PIECE = 4
+"""Characters of a piece of a word. Shorter ones make all texts of a language alike."""
 
-# Blocks of the scripts that are cut into bigrams; digits and punctuation inside them are left out below.
+# Pieces help where words are compounds or have endings; these languages are cut otherwise.
+_WHOLE_WORDS = frozenset({"en", "ja", "km", "ko", "lo", "my", "th", "vi", "zh"})
+_SYLLABLES = frozenset({"vi"})
+
+# Blocks of the scripts that are cut into groups of letters; what is no letter in them is left out below.
 _UNSPACED_BLOCKS = (
     (0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1100, 0x11FF), (0x1780, 0x17FF), (0x19E0, 0x19FF),
     (0x3005, 0x3007), (0x3040, 0x30FF), (0x31F0, 0x31FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF),
@@ -58,19 +61,53 @@ def _spaced_marks() -> str:
 
 _UNSPACED = _character_class(_UNSPACED_BLOCKS)
 _HAS_UNSPACED = re.compile(f"[{_UNSPACED}]")
+# So few letters make up Thai and Lao that two of them say nothing.
+_THREE_BY_THREE = re.compile(r"[\u0e00-\u0eff]")
 _WORD = re.compile(rf"[\w{_spaced_marks()}]{{2,}}")
 _RUN = re.compile(rf"[{_UNSPACED}]+|(?:(?![{_UNSPACED}])[\w{_spaced_marks()}])+")
-_CLOSING = "\"')\\]\u2019\u201d\u300d\u300f\uff09"
-_SENTENCE_END = re.compile(
-    rf"[.!?\u2026]+[{_CLOSING}]*\s+(?=[^\sa-z])|[\u3002\uff01\uff1f][{_CLOSING}]*\s*|\s*\n\s*"
-)
-_stem = Stemmer.Stemmer("english").stemWord
+# Its own cache costs more than a stem; `_term` remembers what is asked for often.
+_STEMMER = Stemmer.Stemmer("english", 0)
+
+# Latin, Greek and Cyrillic: there an accent is what a hurried writer leaves out. Elsewhere marks are letters.
+_ACCENTED = _character_class(
+    ((0x0041, 0x005A), (0x0061, 0x007A), (0x00AA, 0x02AF), (0x0370, 0x052F), (0x1C80, 0x1C8F),
+     (0x1D00, 0x1DBF), (0x1E00, 0x1FFF), (0x2C60, 0x2C7F), (0xA640, 0xA69F), (0xA720, 0xA7FF),
+     (0xAB30, 0xAB6F))
+)  # fmt: skip
+_ACCENTS = re.compile(rf"[\u0300-\u036f](?<=[{_ACCENTED}].)[\u0300-\u036f]*")
+_PLAIN_LETTERS = {
+    "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "ł": "l", "ø": "o", "ŧ": "t", "þ": "th", "æ": "ae", "œ": "oe",  # noqa: RUF001
+}  # fmt: skip
+_COMPOSED_LOOKING = re.compile(f"[{''.join(_PLAIN_LETTERS)}]")
+
+
+def normal(text: str) -> str:
+    """A text as it is compared: Unicode NFKC, small letters, and no accents where they may be left out.
+
+    Accents go from Latin, Greek and Cyrillic letters (``người`` and ``nguoi`` are one), and letters that only
+    look composed become plain (``ł`` to ``l``, ``ß`` to ``ss``, ``æ`` to ``ae``); the marks of Thai, Lao,
+    Khmer, Burmese, Indian scripts and Japanese stay. Making a normal text normal changes nothing. Apart from
+    what combines (marks, Hangul in parts), each character becomes the same wherever it stands.
+    """
+    if text.isascii():
+        return text.lower()
+    apart = unicodedata.normalize("NFD", unicodedata.normalize("NFKC", text).casefold())
+    bare = unicodedata.normalize("NFKC", _ACCENTS.sub("", apart))
+    # NFKC takes a vowel of Thai and one of Lao apart; nobody writes or reads them so.
+    whole = bare.replace("\u0e4d\u0e32", "\u0e33").replace("\u0ecd\u0eb2", "\u0eb3")
+    return _COMPOSED_LOOKING.sub(lambda letter: _PLAIN_LETTERS[letter[0]], whole)
+
+
+def stems_of(words: Sequence[str]) -> list[str]:
+    """The stems of normal words: those of their American spelling, so that both spellings have one."""
+    found: list[str] = _STEMMER.stemWords([american(word[:LONGEST_TERM]) for word in words])
+    return found
 
 
 @lru_cache(maxsize=1 << 16)
 def _term(word: str) -> str | None:
     """The stem of one lower-case word, or None when it is a stop word."""
-    return None if word in STOP_WORDS else _stem(word[:LONGEST_TERM])
+    return None if word in STOP_WORDS else stems_of([word])[0]
 
 
 def _clusters(run: str) -> Iterator[str]:
@@ -90,59 +127,164 @@ def _clusters(run: str) -> Iterator[str]:
         yield cluster
 
 
-def _bigrams(run: str) -> Iterator[str]:
-    """Each two letters that stand side by side; a letter that stands alone, by itself."""
+def _stretches(run: str) -> Iterator[list[str]]:
+    """The letters of a run that stand side by side."""
     stretch: list[str] = []
     for cluster in [*_clusters(run), ""]:
         if cluster:
             stretch.append(cluster)
-            continue
-        if len(stretch) == 1:
-            yield stretch[0]
-        yield from map("".join, pairwise(stretch))
-        stretch = []
+        elif stretch:
+            yield stretch
+            stretch = []
 
 
-def _terms(normal: str) -> Iterator[str]:
-    """The terms of a text that is already in NFKC and lower case, in order, with repeats."""
-    if not _HAS_UNSPACED.search(normal):
-        yield from (term for term in map(_term, _WORD.findall(normal)) if term)
-        return
-    for run in _RUN.findall(normal):
+def _unspaced_terms(run: str) -> Iterator[tuple[str, ...]]:
+    """The letters of a run two by two, Thai and Lao three by three; fewer than that together."""
+    for stretch in _stretches(run):
+        size = 3 if _THREE_BY_THREE.match(stretch[0]) else 2
+        for start in range(max(1, len(stretch) - size + 1)):
+            yield tuple(stretch[start : start + size])
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """How the words of one language become terms."""
+
+    stops: frozenset[str]
+    pieces: bool = False
+    pairs: bool = False
+
+    def terms(self, word: str) -> list[str]:
+        """The terms of one normal word: its stem, and its pieces where the language is cut so."""
+        if word in self.stops:
+            return []
+        return [*stems_of([word]), *(_pieces(word) if self.pieces else ())]
+
+
+@cache
+def _cut_of(language: str) -> _Cut:
+    """How a language is cut; one that nothing is known of is cut into words and pieces of words."""
+    stops = STOP_WORDS.union(*(normal(word).split() for word in _STOP_LISTS.get(language, "").split()))
+    return _Cut(stops, pieces=language not in _WHOLE_WORDS, pairs=language in _SYLLABLES)
+
+
+def _pieces(word: str) -> Iterator[str]:
+    """Each four characters of a word, its ends counted as one each; marked, so that no word is one."""
+    bounded = f"_{word[:LONGEST_TERM]}_"
+    for start in range(max(1, len(bounded) - PIECE + 1)):
+        yield f"#{bounded[start : start + PIECE]}"
+
+
+def _pairs(plain: str, cut: _Cut) -> Iterator[tuple[re.Match[str], re.Match[str]]]:
+    """Each two words of a text with nothing but a blank between them, stop words left out."""
+    for one, other in pairwise(_WORD.finditer(plain)):
+        if plain[one.end() : other.start()].isspace() and not {normal(one[0]), normal(other[0])} & cut.stops:
+            yield one, other
+
+
+def count_terms(text: str, language: str = "en") -> dict[str, int]:
+    """How often each term occurs in a text in a language (ISO 639-1); empty for a text without any.
+
+    An English text is counted by its words' stems. In other languages stop words of both go and pieces of
+    four characters are counted beside the words, for compounds and endings; in Vietnamese, whose words are
+    mostly two syllables with a blank between, pairs of neighbours.
+    """
+    plain = normal(text)
+    if language == "en" and not _HAS_UNSPACED.search(plain):
+        counts: dict[str, int] = {}
+        for word, times in Counter(_WORD.findall(plain)).items():
+            if term := _term(word):
+                counts[term] = counts.get(term, 0) + times
+        return counts
+    return dict(Counter(_terms(plain, _cut_of(language))))
+
+
+def _terms(plain: str, cut: _Cut) -> Iterator[str]:
+    """The terms of a text that is already normal, with repeats."""
+    for run in _RUN.findall(plain):
         if _HAS_UNSPACED.match(run):
-            yield from _bigrams(run)
-        elif len(run) > 1 and (term := _term(run)):
-            yield term
+            yield from map("".join, _unspaced_terms(run))
+        elif len(run) > 1:
+            yield from cut.terms(run)
+    if cut.pairs:
+        yield from (_pair(one, other) for one, other in _pairs(plain, cut))
 
 
-def count_terms(text: str) -> dict[str, int]:
-    """How often each term occurs in a text; empty for a text without any."""
-    normal = unicodedata.normalize("NFKC", text).lower()
-    if _HAS_UNSPACED.search(normal):
-        return dict(Counter(_terms(normal)))
-    counts: dict[str, int] = {}
-    for word, times in Counter(_WORD.findall(normal)).items():
-        if term := _term(word):
-            counts[term] = counts.get(term, 0) + times
-    return counts
+@lru_cache(maxsize=4096)
+def words(text: str, language: str = "en") -> list[tuple[str, list[str]]]:
+    """The words of a text as they are written, each with its terms; a run of an unspaced script is one."""
+    cut = _cut_of(language)
+    found = ((run, list(_terms(normal(run), cut))) for run in _RUN.findall(text))
+    return [(run, terms) for run, terms in found if terms]
 
 
-def surfaces(text: str) -> dict[str, str]:
-    """For each term of a text a word as its author wrote it: the first, or the first without capitals."""
+def surfaces(text: str, language: str = "en", among: Collection[str] = ()) -> dict[str, str]:
+    """For each term of a text the word, as its author wrote it, that stands for it.
+
+    It is the first form in the text, or the first without capitals. A piece stands for the word that holds
+    most of the terms `among`, which are those of a match; letters of an unspaced script, or Vietnamese
+    syllables, that follow each other among them stand together, in Unicode NFKC.
+    """
+    best: dict[str, tuple[int, bool]] = {}
     found: dict[str, str] = {}
-    for run in _RUN.findall(text):
-        for term in _terms(unicodedata.normalize("NFKC", run).lower()):
-            word = term if _HAS_UNSPACED.match(run) else run
-            if term not in found or (word.islower() and not found[term].islower()):
-                found[term] = word
-    return found | {term: term for term in count_terms(text) if term not in found}
+    for term, word, held in chain(_holders(text, language, among), _paired(text, language, among)):
+        worth = held, word.islower()
+        if term not in best or worth > best[term]:
+            best[term], found[term] = worth, word
+    return found | {term: term.strip("#_") for term in count_terms(text, language) if term not in found}
 
 
-def sentences(text: str) -> list[str]:
-    """The sentences of a text, each a verbatim slice of it without the white space around it."""
-    found, start = [], 0
-    for end in _SENTENCE_END.finditer(text):
-        found.append(text[start : end.end()].strip())
-        start = end.end()
-    found.append(text[start:].strip())
-    return [sentence for sentence in found if sentence]
+def _holders(text: str, language: str, among: Collection[str]) -> Iterator[tuple[str, str, int]]:
+    """Each term with a word that holds it, and how many of the terms `among` that word holds."""
+    for run, terms in words(text, language):
+        if not _HAS_UNSPACED.match(run):
+            held = sum(term in among for term in terms)
+            yield from ((term, run, held) for term in terms)
+            continue
+        chained: list[tuple[str, ...]] = []
+        for letters in [*_unspaced_terms(normal(run)), ()]:
+            if chained and ("".join(letters) not in among or chained[-1][1:] != letters[:-1]):
+                word = "".join(letters[0] for letters in chained) + "".join(chained[-1][1:])
+                yield from (("".join(each), word, len(chained)) for each in chained)
+                chained = []
+            if "".join(letters) in among:
+                chained.append(letters)
+            elif letters:
+                yield "".join(letters), "".join(letters), 0
+
+
+def _paired(text: str, language: str, among: Collection[str]) -> Iterator[tuple[str, str, int]]:
+    """Pairs of neighbours as they are written; those that follow each other among some terms, together."""
+    cut = _cut_of(language)
+    if not cut.pairs:
+        return
+    chained: list[re.Match[str]] = []
+    for one, other in _pairs(unicodedata.normalize("NFC", text), cut):
+        if _pair(one, other) not in among:
+            yield _pair(one, other), f"{one[0]} {other[0]}", 0
+            continue
+        if chained and chained[-1].start() == one.start():
+            chained.append(other)
+            continue
+        yield from _chained(chained)
+        chained = [one, other]
+    yield from _chained(chained)
+
+
+def _chained(words_in_a_row: list[re.Match[str]]) -> Iterator[tuple[str, str, int]]:
+    """The terms of words that follow each other, all with the whole of them."""
+    whole = " ".join(word[0] for word in words_in_a_row)
+    for word in words_in_a_row:
+        yield stems_of([normal(word[0])])[0], whole, len(words_in_a_row)
+    for one, other in pairwise(words_in_a_row):
+        yield _pair(one, other), whole, len(words_in_a_row)
+
+
+def _pair(one: re.Match[str], other: re.Match[str]) -> str:
+    """The term of two neighbours: no word has a blank in it."""
+    return f"{normal(one[0])} {normal(other[0])}"
+
+
+def is_unspaced(term: str) -> bool:
+    """Whether a term is some letters of a script that puts no spaces between words."""
+    return bool(_HAS_UNSPACED.match(term))

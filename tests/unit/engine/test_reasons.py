@@ -62,6 +62,20 @@ def test_a_body_without_a_part_in_the_match_leaves_the_title_to_quote() -> None:
     assert explain(corpus, match, need, PRACTICE).need_quote == "Literacy"
 
 
+def test_a_reason_names_what_is_missing() -> None:
+    """The need's rarest words that the practice lacks are named as written, no numbers, at most five."""
+    need = Document(
+        "Family literacy in Prisons",
+        "We seek literacy for families and prisons in 2027: judges, wardens, chaplains, tutors, officers.",
+    )
+    corpus = corpus_of((need, PRACTICE), (Document("Judges", "judges"), Document("Judges", "judges")))
+    match = next(match for match in corpus.matches("n0", None) if match.practice == "p0")
+
+    missing = explain(corpus, match, need, PRACTICE).missing
+
+    assert missing == ("Prisons", "seek", "wardens", "chaplains", "tutors")
+
+
 WORDS = ["river", "school", "museum", "health", "garden", "music", "学习", "城市"]
 TEXT = st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join)
 DOCUMENT = st.builds(Document, TEXT, TEXT)

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ranking a block of needs at once: what the join selected, scored by the very sums that `rank` makes.
+
+The join says for each need which practices may be its best three, whose words widen it, and which may reach
+the floor. Only those are scored here, so a round costs what it finds, not what it searches.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from services.matcher.engine import kernels
+from services.matcher.engine.join import Join
+from services.matcher.engine.kernels import Entries, Items, Numbers, Weights
+
+KEEP = 8
+"""Practices that the join keeps for each need: three to widen it, the rest so that ties are seen."""
+
+ROOM = 96
+"""Practices above the floor that a need may have here; one with more is ranked by itself."""
+
+FEWEST_NEEDS = 4
+"""A block of fewer needs is ranked one by one: handing it over costs as much as it saves."""
+
+PRACTICES_A_NEED = 25
+"""So many practices are put into a join in the time that ranking one need by itself takes."""
+
+ALONE = -1
+"""The count of a need that must be ranked by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The practices of one moment as a join: where each row stands, and what comes first by key or by stem."""
+
+    join: Join
+    slots: Numbers
+    place: Numbers
+    stem_place: Numbers
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held by the arrays."""
+        return self.join.nbytes + sum(array.nbytes for array in (self.slots, self.place, self.stem_place))
+
+    def named(self, rows: Items) -> Numbers:
+        """Rows as slots; -1 stays."""
+        known = np.append(self.slots, -1)
+        return known[rows]
+
+
+class Practices(NamedTuple):
+    """The stored practices as the kernels read them, with each one's scale and the place of its key."""
+
+    start: Items
+    size: Items
+    entries: Entries
+    scales: Weights
+    place: Numbers
+
+
+class Needs(NamedTuple):
+    """Weighted terms of many needs, one need after another: where each begins, its terms, their weights."""
+
+    ptr: Numbers
+    terms: Items
+    weights: Weights
+
+    @classmethod
+    def of(cls, parts: Iterable[tuple[Items, Weights]]) -> "Needs":
+        """Those of needs that were weighed one by one."""
+        terms, values = zip(*parts, strict=True)
+        heads = np.cumsum([0, *map(len, terms)])
+        return cls(heads, np.concatenate(terms), np.concatenate(values))
+
+
+class Chosen(NamedTuple):
+    """What the join selected for each need, by slot, and the score that nothing left out exceeds."""
+
+    best: Numbers
+    lost: Weights
+    above: Numbers
+    count: Numbers
+
+
+class Feedback(NamedTuple):
+    """How needs are widened: by count a weight, by term its worth and place; of how many, how much, how long."""
+
+    table: Weights
+    factors: Weights
+    stem_place: Numbers
+    practices: int
+    terms: int
+    length: float
+
+
+class Answers(NamedTuple):
+    """For each need how many practices were found (or ALONE), and their slots, T1 and T3."""
+
+    count: Numbers
+    slots: Numbers
+    first: Weights
+    score: Weights
+
+    @classmethod
+    def room_for(cls, needs: int) -> "Answers":
+        """Empty answers for so many needs."""
+        shape = (needs, ROOM)
+        return cls(np.zeros(needs, np.int64), np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape))
+
+
+@njit(cache=True, nogil=True)
+def _leaders(
+    practices: Practices, slots: Numbers, dense: Weights, table: Weights, best: Numbers, first: Weights
+) -> int:
+    """The best of some slots by T1, equal ones by their keys; says how many there are."""
+    scored = np.empty(len(slots))
+    kernels.scores_of(
+        practices.start, practices.size, practices.entries, slots, dense, table, practices.scales, scored
+    )
+    found = 0
+    for candidate in range(len(slots)):
+        score, slot = scored[candidate], slots[candidate]
+        if score <= 0.0:
+            continue
+        at = found
+        while at > 0 and (
+            first[at - 1] < score
+            or (first[at - 1] == score and practices.place[best[at - 1]] > practices.place[slot])
+        ):
+            if at < len(best):
+                best[at], first[at] = best[at - 1], first[at - 1]
+            at -= 1
+        if at < len(best):
+            best[at], first[at] = slot, score
+            found = min(found + 1, len(best))
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _widen(dense: Weights, terms: Items, totals: Weights, feedback: Feedback) -> None:
+    """Add the heaviest terms to a need; where equal ones are cut apart, those whose stems come first."""
+    most = feedback.terms
+    if len(terms) > most and totals[most - 1] == totals[most]:
+        first = np.flatnonzero(totals == totals[most])[0]
+        last = first + np.count_nonzero(totals == totals[most])
+        equal = terms[first:last]
+        terms[first:last] = equal[np.argsort(feedback.stem_place[equal])]
+    square = 0.0
+    for total in totals[:most]:
+        square += total * total
+    length = np.sqrt(square) if square > 0.0 else 1.0
+    for place in range(min(most, len(terms))):
+        dense[terms[place]] += feedback.length * (totals[place] / length)
+
+
+@njit(cache=True, nogil=True)
+def answer(
+    needs: Needs,
+    lent: Needs,
+    practices: Practices,
+    chosen: Chosen,
+    feedback: Feedback,
+    floor: float,
+    answers: Answers,
+) -> None:
+    """Score what was chosen for each need, or say that the need must be ranked by itself."""
+    dense, pool = np.zeros(len(feedback.factors)), np.zeros(len(feedback.factors))
+    best, first = np.empty(feedback.practices, np.int64), np.empty(feedback.practices)
+    start, size, entries, scales = practices.start, practices.size, practices.entries, practices.scales
+    for need in range(len(needs.ptr) - 1):
+        begin, end = needs.ptr[need], needs.ptr[need + 1]
+        if chosen.count[need] > chosen.above.shape[1]:
+            answers.count[need] = ALONE
+            continue
+        slots = chosen.above[need, : chosen.count[need]]
+        if len(slots) == 0:
+            continue
+        for entry in range(begin, end):
+            dense[needs.terms[entry]] = needs.weights[entry]
+        scored = np.empty(len(slots))
+        kernels.scores_of(start, size, entries, slots, dense, feedback.table, scales, scored)
+        found = 0
+        for place in range(len(slots)):
+            answers.slots[need, found], answers.first[need, found] = slots[place], scored[place]
+            found += scored[place] >= floor
+        if found > 0:
+            kept = chosen.best[need][chosen.best[need] >= 0]
+            leaders = _leaders(practices, kept, dense, feedback.table, best, first)
+            trusted = first[:leaders] * first[:leaders]
+            total = 0.0
+            for place in range(leaders):
+                total += trusted[place]
+            terms, totals = kernels.pooled(
+                start, size, entries, best[:leaders], trusted / total, feedback.factors, feedback.table, pool
+            )
+            sure = leaders == len(kept) or first[leaders - 1] > chosen.lost[need]
+            if sure:
+                borrowed = lent.terms[lent.ptr[need] : lent.ptr[need + 1]]
+                for entry in range(len(borrowed)):
+                    dense[borrowed[entry]] += lent.weights[lent.ptr[need] + entry]
+                _widen(dense, terms, totals, feedback)
+                score = answers.score[need, :found]
+                kernels.scores_of(
+                    start, size, entries, answers.slots[need, :found], dense, feedback.table, scales, score
+                )
+                dense[terms] = 0.0
+                dense[borrowed] = 0.0
+            else:
+                found = ALONE
+        answers.count[need] = found
+        for entry in range(begin, end):
+            dense[needs.terms[entry]] = 0.0
+
+
+def lines_of(masks: list[NDArray[np.bool_] | None], cities: int) -> tuple[NDArray[np.bool_], Numbers]:
+    """The different masks, one a line as wide as there are cities, and which line belongs to whom."""
+    numbers: dict[int, int] = {}
+    mask_of = np.array([numbers.setdefault(id(mask), len(numbers)) for mask in masks], np.int64)
+    lines = np.zeros((len(numbers), max(1, cities)), np.bool_)
+    for mask, line in zip(masks, mask_of.tolist(), strict=True):
+        if mask is None:
+            lines[line] = True
+        else:
+            lines[line, : len(mask)] = mask
+    return lines, mask_of

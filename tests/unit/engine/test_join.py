@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The join: the same answers as brute force and as ranking one by one, to the last bit."""
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse import random_array
+
+from services.matcher.engine import join, many
+from services.matcher.engine.index import MatchIndex
+from services.matcher.engine.join import Join, Rows
+from services.matcher.engine.store import Entry
+
+
+def drawn(seed: int, rows: int, width: int, copies: int) -> Rows:
+    """A sparse matrix with frequent and rare terms, empty rows, and copies of its first rows at its end."""
+    rng = np.random.default_rng(seed)
+    dense = random_array((rows, width), density=0.05, rng=rng).toarray()
+    dense[:, : width // 20] = rng.random((rows, width // 20)) * 0.3
+    dense[rows // 2] = 0.0
+    dense[rows - copies :] = dense[:copies]
+    columns = [np.flatnonzero(row) for row in dense]
+    ptr = np.append(0, np.cumsum([len(each) for each in columns]))
+    values = np.concatenate([row[each] for row, each in zip(dense, columns, strict=True)])
+    return Rows(ptr, np.concatenate(columns).astype(np.int32), values.astype(np.float32))
+
+
+def spread(rows: Rows, width: int) -> np.ndarray:
+    """The matrix in full, in double precision."""
+    full = np.zeros((len(rows), width))
+    for row in range(len(rows)):
+        inside = slice(rows.ptr[row], rows.ptr[row + 1])
+        full[row, rows.terms[inside]] = rows.values[inside]
+    return full
+
+
+@pytest.mark.parametrize(
+    ("rows", "width", "copies"), [(1, 40, 0), (70, 40, 30), (900, 300, 0), (3000, 6000, 500)]
+)
+def test_the_join_equals_brute_force(rows: int, width: int, copies: int) -> None:
+    """Scores are those of the full product to 1e-9, sets differ in nothing but ties, ties stand by row."""
+    queries, practices = drawn(1, 60, width, 5), drawn(2, rows, width, copies)
+    products = spread(queries, width) @ spread(practices, width).T
+
+    scores, found = Join(practices, width).top(queries, 10)
+
+    for query, line in enumerate(products):
+        reached = min(10, int((line > 0.0).sum()))
+        best = np.lexsort((np.arange(rows), -line.round(12)))[:reached]
+        assert scores[query, :reached] == pytest.approx(line[best], abs=1e-9)
+        assert line[found[query, :reached]] == pytest.approx(scores[query, :reached], abs=1e-9)
+        assert (found[query, reached:] == -1).all()
+        equal = scores[query, 1:reached] == scores[query, : max(0, reached - 1)]
+        assert (np.diff(found[query, :reached])[equal] > 0).all()
+        if copies:
+            assert found[query, :reached].tolist() == best.tolist()
+
+
+def test_small_blocks_and_bold_levels_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How rows are cut into blocks, and how much is left to the bound, is a matter of speed alone."""
+    queries, practices = drawn(3, 80, 5000, 0), drawn(4, 2500, 5000, 100)
+    expected = Join(practices, 5000).top(queries, 10)
+
+    for block, boldness in ((64, 0.0), (256, 0.9), (8192, 5.0)):
+        monkeypatch.setattr(join, "BLOCK", block)
+        monkeypatch.setattr(join, "BOLDNESS", boldness)
+        scores, rows = Join(practices, 5000).top(queries, 10)
+        assert (scores == expected[0]).all()
+        assert (rows == expected[1]).all()
+
+
+WORDS = [f"w{number}" for number in range(40)]
+COUNTS = st.dictionaries(st.sampled_from(WORDS), st.integers(1, 4), max_size=8)
+TEXTS = st.lists(st.tuples(COUNTS, st.integers(1, 4)), max_size=25)
+
+
+def catalogue(
+    needs: list[tuple[dict[str, int], int]], practices: list[tuple[dict[str, int], int]]
+) -> list[Entry]:
+    """Texts of six cities, each as often as its number says."""
+    entries: list[Entry] = []
+    for kind, texts in (("need", needs), ("practice", practices)):
+        for counts, times in texts:
+            entries.extend((f"{kind}{len(entries)}", kind, len(entries) % 6, counts) for _ in range(times))
+    # Keys in another order than slots: ties must go by keys.
+    return [
+        (f"{number * 7919 % 1009:04}{key}", kind, city, counts)
+        for number, (key, kind, city, counts) in enumerate(entries)
+    ]
+
+
+@given(
+    TEXTS,
+    TEXTS,
+    st.floats(0.001, 1.2),
+    st.lists(st.sets(st.integers(0, 5)), min_size=1, max_size=3),
+    st.randoms(),
+)
+@settings(max_examples=150, deadline=None)
+def test_many_needs_at_once_rank_as_one_by_one(
+    needs: list[tuple[dict[str, int], int]],
+    practices: list[tuple[dict[str, int], int]],
+    floor: float,
+    allowed: list[set[int]],
+    chance: random.Random,
+) -> None:
+    """A block gives the very matches of `rank`, bits and order included, under masks, ties and removals."""
+    entries = catalogue(needs, practices)
+    index = MatchIndex(entries)
+    for key, *_ in chance.sample(entries, len(entries) // 4):
+        index.drop(key)
+    masks = [None, *(index.mask(cities) for cities in allowed)]
+    keys = index.keys("need")
+    chosen = [masks[place % len(masks)] for place in range(len(keys))]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(many, "FEWEST_NEEDS", 0)
+        patch.setattr(many, "PRACTICES_A_NEED", 10**9)
+        found = index.rank_many(keys, chosen, floor)
+        first = index.rank_many(keys, chosen, floor, 2)
+
+    assert found == {key: index.rank(key, mask, None, floor) for key, mask in zip(keys, chosen, strict=True)}
+    assert first == {key: matches[:2] for key, matches in found.items()}
