@@ -11,6 +11,7 @@ from twinning import (  # noqa: F401 - they define the tables
     idempotency,
     outbox,
     previews,
+    replays,
     rounds,
     tallies,
     workers,

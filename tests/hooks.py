@@ -43,11 +43,8 @@ def subscribe(database: Database, url: str, **others: Any) -> WebhookEndpoint:
     with database.transaction() as session:
         owner, _ = keys.create(session, ApiKeyCreate(role=Role.STAFF, name="Receiver"))
         session.flush()
-        row = WebhookEndpoint(
-            owner_id=owner.id,
-            url=url,
-            **{"event_types": ["practice.*"], "secrets": endpoints.new_secrets(), **others},
-        )
+        fields = {"owner_id": owner.id, "event_types": ["practice.*"], "secrets": endpoints.new_secrets()}
+        row = WebhookEndpoint(url=url, **{**fields, **others})
         session.add(row)
     return row
 

@@ -39,6 +39,7 @@ from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, Session, SQLModel, col
 
 from twinning.terms import Bell
+from twinning.vault import Vault
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -140,8 +141,12 @@ def ring_after(session: Session, bell: Bell) -> None:
 class Database:
     """A database to work on; `ring` is told of the bells of every committed transaction."""
 
-    def __init__(self, url: str, ring: Callable[[Bell], None] | None = None) -> None:
+    def __init__(
+        self, url: str, ring: Callable[[Bell], None] | None = None, vault: Vault | None = None
+    ) -> None:
         self.url = url
+        # What seals secrets at rest, for those who read or write them; every session knows it.
+        self.vault = vault
         self.engine = _engine(url)
         self.ring = ring or (lambda _bell: None)
         look = {"sqlite_begin": "BEGIN"} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
@@ -154,11 +159,11 @@ class Database:
 
     def writing(self) -> Session:
         """Open a transaction that its owner ends: by `commit`, or by closing it, which undoes it."""
-        return Session(self.engine, expire_on_commit=False)
+        return Session(self.engine, expire_on_commit=False, info={"vault": self.vault})
 
     def reading(self) -> Session:
         """Open a look at one state of the whole database, which its owner closes."""
-        return Session(self._snapshots, expire_on_commit=False, autoflush=False)
+        return Session(self._snapshots, expire_on_commit=False, autoflush=False, info={"vault": self.vault})
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:

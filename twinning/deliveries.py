@@ -8,42 +8,21 @@ became of the attempts.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any
 
-from sqlalchemy import (
-    CTE,
-    ColumnElement,
-    Integer,
-    ScalarSelect,
-    Select,
-    bindparam,
-    case,
-    func,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import Row, bindparam, case, func, insert, select, update
 from sqlmodel import Session, col
 
-from twinning import endpoints, tallies
-from twinning.database import Instant, now
-from twinning.endpoints import Attempt, Delivery, WebhookEndpoint, is_state
+from twinning import endpoints, keyring, tallies, verification
+from twinning.database import now
+from twinning.endpoints import Attempt, Delivery, WebhookEndpoint
+from twinning.events import EventType
 from twinning.outbox import StoredEvent
-from twinning.terms import DeliveryState
+from twinning.terms import DeliveryState, Lane
+from twinning.turns import IS_LEASED, IS_PENDING, IS_WAITING, choose, pick_endpoints
 
-# No endpoint may have more than so many deliveries in the senders' hands at once, so that a dead one
-# cannot fill them; one that has failed so often since its last success has one, until it answers again.
-MOST_IN_FLIGHT = 4
 # A delivery that ended so many senders before they could write an outcome is not tried again.
 MOST_TRIES = 20
-
-IS_PENDING = is_state(DeliveryState.PENDING)
-IS_WAITING = IS_PENDING & col(Delivery.leased_by).is_(None)
-# Whoever changes the state of a leased delivery ends the lease, so this says nothing of the state: with
-# it SQLite would rather walk all of an endpoint's pending deliveries than the few in the senders' hands.
-IS_LEASED = col(Delivery.leased_by).is_not(None)
-MOMENT = bindparam("moment", type_=Instant())
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +34,11 @@ class Sending:
     event_id: str
     fence: int
     number: int
+    # The attempt's place in the schedule, which is not its number in the log once a delivery was sent again.
+    turn: int
+    lane: Lane
+    # What the receiver must echo for this to count as delivered.
+    challenge: str | None
     url: str
     headers: dict[str, str]
     secrets: tuple[str, ...]
@@ -62,19 +46,26 @@ class Sending:
 
 
 def next_due(session: Session, after: datetime | None = None) -> datetime | None:
-    """Tell when a delivery is due next, or a lease ends: the first of all, or the first after a moment."""
+    """Tell when a delivery is due next, or a lease ends: the first of all, or the first after a moment.
+
+    After a moment it may also be that an endpoint's rate lets the next of its due deliveries begin.
+    """
     query = select(func.min(col(Delivery.due_at))).where(IS_PENDING)
-    if after is not None:
-        query = query.where(col(Delivery.due_at) > after)
-    return session.scalar(query)
+    if after is None:
+        return session.scalar(query)
+    paced = select(func.min(col(WebhookEndpoint.rate_clock))).where(col(WebhookEndpoint.rate_clock) > after)
+    moments = session.execute(
+        select(query.where(col(Delivery.due_at) > after).scalar_subquery(), paced.scalar_subquery())
+    ).one()
+    return min((moment for moment in moments if moment is not None), default=None)
 
 
 def take_due(session: Session, sender: str, most: int, lease_s: float) -> list[Sending]:
     """Take up to `most` due deliveries, in turn between endpoints, with their attempts begun."""
     moment = now()
     _take_back(session, moment)
-    picked = _pick_endpoints(session, most, moment)
-    chosen = _choose(session, picked, most, moment) if picked else []
+    picked = pick_endpoints(session, most, moment)
+    chosen = choose(session, picked, most, moment) if picked else []
     if not chosen:
         return []
     statement = (
@@ -86,15 +77,21 @@ def take_due(session: Session, sender: str, most: int, lease_s: float) -> list[S
             tries=Delivery.tries + 1,
             leased_by=sender,
         )
-        .returning(col(Delivery.id), col(Delivery.fence), col(Delivery.tries))
+        .returning(
+            col(Delivery.id),
+            col(Delivery.fence),
+            col(Delivery.tries),
+            col(Delivery.tries_before),
+            col(Delivery.lane),
+        )
         .execution_options(synchronize_session=False)
     )
-    taken = {row[0]: (row[1], row[2]) for row in session.execute(statement)}
+    taken = {row.id: row for row in session.execute(statement)}
     if not taken:
         return []
     begun = [
-        {"delivery_id": id_, "number": number, "started_at": moment, "error": endpoints.INTERRUPTED}
-        for id_, (_, number) in taken.items()
+        {"delivery_id": id_, "number": row.tries, "started_at": moment, "error": endpoints.INTERRUPTED}
+        for id_, row in taken.items()
     ]
     # With RETURNING the rows go in one statement rather than one each.
     session.connection().execute(insert(Attempt).returning(col(Attempt.number)), begun)
@@ -107,7 +104,7 @@ def _take_back(session: Session, moment: datetime) -> None:
     ids = session.scalars(lost.with_for_update(skip_locked=True)).all()
     if not ids:
         return
-    spent = col(Delivery.tries) >= MOST_TRIES
+    spent = col(Delivery.tries) - col(Delivery.tries_before) >= MOST_TRIES
     session.execute(
         update(Delivery)
         .where(col(Delivery.id).in_(ids))
@@ -122,132 +119,39 @@ def _take_back(session: Session, moment: datetime) -> None:
     tallies.count(session, {(tallies.LEASES_EXPIRED, ""): len(ids)})
 
 
-def _pick_endpoints(session: Session, most: int, moment: datetime) -> Sequence[str]:
-    """Lock endpoints with something due and room for more, those with the least in the air first.
-
-    Whoever claims for an endpoint holds its row, so that two senders never count the same room; who
-    finds it held leaves that endpoint to the other.
-    """
-    return session.scalars(_picking(), {"moment": moment, "most": most}).all()
-
-
-@cache
-def _picking() -> Select[Any]:
-    """Build the statement once: laying it out takes longer than its answer."""
-    waiting = _endpoints_waited_for()
-    oldest = (
-        select(func.min(col(Delivery.due_at)))
-        .where(col(Delivery.endpoint_id) == col(WebhookEndpoint.id), IS_WAITING)
-        .correlate(WebhookEndpoint)
-        .scalar_subquery()
-    )
-    in_air = _in_air()
-    return (
-        select(col(WebhookEndpoint.id))
-        .join(waiting, waiting.c.endpoint_id == col(WebhookEndpoint.id))
-        .where(col(WebhookEndpoint.enabled), oldest <= MOMENT, in_air < _room())
-        .order_by(in_air, oldest, col(WebhookEndpoint.id))
-        .limit(bindparam("most", type_=Integer))
-        .with_for_update(of=WebhookEndpoint, key_share=True, skip_locked=True)
-    )
-
-
-def _endpoints_waited_for() -> CTE:
-    """List the endpoints that anything waits for, hopping from one to the next along the index.
-
-    A DISTINCT would read every waiting delivery, of which one dead endpoint may have a million.
-    """
-    first = select(func.min(col(Delivery.endpoint_id)).label("endpoint_id")).where(IS_WAITING)
-    found = first.cte("waited_for", recursive=True)
-    after = (
-        select(func.min(col(Delivery.endpoint_id)))
-        .where(IS_WAITING, col(Delivery.endpoint_id) > found.c.endpoint_id)
-        .correlate(found)
-        .scalar_subquery()
-    )
-    return found.union_all(select(after).where(found.c.endpoint_id.is_not(None)))
-
-
-def _in_air() -> ScalarSelect[int]:
-    """Count an endpoint's deliveries that senders have in their hands."""
-    return (
-        select(func.count())
-        .select_from(Delivery)
-        .where(col(Delivery.endpoint_id) == col(WebhookEndpoint.id), IS_LEASED)
-        .correlate(WebhookEndpoint)
-        .scalar_subquery()
-    )
-
-
-def _room() -> ColumnElement[int]:
-    """Say how many deliveries of an endpoint may be in the air."""
-    return case((col(WebhookEndpoint.failures) >= MOST_IN_FLIGHT, 1), else_=MOST_IN_FLIGHT)
-
-
-def _choose(session: Session, picked: Sequence[str], most: int, moment: datetime) -> list[str]:
-    """Choose among the locked endpoints' due deliveries: each endpoint's first, then each one's second."""
-    ranks = {endpoint_id: rank for rank, endpoint_id in enumerate(picked)}
-    turns = [
-        (in_air + turn, ranks[endpoint_id], delivery_id)
-        for endpoint_id, room, in_air, *places in session.execute(
-            _choosing(), {"moment": moment, "picked": picked}
-        )
-        for turn, delivery_id in enumerate(places[: max(0, room - in_air)])
-        if delivery_id is not None
-    ]
-    return [delivery_id for _, _, delivery_id in sorted(turns)[:most]]
-
-
-@cache
-def _choosing() -> Select[Any]:
-    """Build the statement that gives endpoints with their room, what is in the air, and what is due."""
-
-    def place(number: int) -> ScalarSelect[str]:
-        # One hop along the index for each place costs the same however many wait behind it.
-        return (
-            select(col(Delivery.id))
-            .where(
-                col(Delivery.endpoint_id) == col(WebhookEndpoint.id),
-                IS_WAITING,
-                col(Delivery.due_at) <= MOMENT,
-            )
-            .order_by(col(Delivery.due_at), col(Delivery.id))
-            .limit(1)
-            .offset(number)
-            .correlate(WebhookEndpoint)
-            .scalar_subquery()
-        )
-
-    columns: list[Any] = [col(WebhookEndpoint.id), _room(), _in_air(), *map(place, range(MOST_IN_FLIGHT))]
-    return select(*columns).where(col(WebhookEndpoint.id).in_(bindparam("picked", expanding=True)))
-
-
-def _read(session: Session, taken: Mapping[str, tuple[int, int]], moment: datetime) -> list[Sending]:
+def _read(session: Session, taken: Mapping[str, Row[Any]], moment: datetime) -> list[Sending]:
     """Read what the taken deliveries need to be sent, in the order of their events."""
+    body = func.coalesce(col(StoredEvent.thin), col(StoredEvent.body))
     query = (
-        select(col(Delivery.id), col(Delivery.endpoint_id), col(StoredEvent.id), col(StoredEvent.body))
+        select(col(Delivery.id), col(Delivery.endpoint_id), col(StoredEvent.id), col(StoredEvent.type), body)
         .join(StoredEvent, col(StoredEvent.id) == col(Delivery.event_id))
         .where(col(Delivery.id).in_(taken))
         .order_by(col(StoredEvent.sequence))
     )
     rows = session.execute(query).all()
     receivers = select(WebhookEndpoint).where(col(WebhookEndpoint.id).in_({row[1] for row in rows}))
-    by_id = {row.id: row for row in session.scalars(receivers)}
+    known = {
+        row.id: (row.url, keyring.headers_of(session, row), keyring.live_secrets(session, row, moment))
+        for row in session.scalars(receivers)
+    }
     sendings = []
-    for id_, endpoint_id, event_id, body in rows:
-        receiver, (fence, number) = by_id[endpoint_id], taken[id_]
-        secrets = endpoints.live_secrets(receiver, moment)
+    for id_, endpoint_id, event_id, event_type, text in rows:
+        url, headers, secrets = known[endpoint_id]
+        asks = event_type == EventType.WEBHOOK_ENDPOINT_VERIFICATION
         sendings.append(
             Sending(
                 delivery_id=id_,
                 endpoint_id=endpoint_id,
                 event_id=event_id,
-                fence=fence,
-                number=number,
-                url=receiver.url,
-                headers=receiver.headers,
+                fence=taken[id_].fence,
+                number=taken[id_].tries,
+                turn=taken[id_].tries - taken[id_].tries_before,
+                lane=Lane(taken[id_].lane),
+                challenge=verification.challenge_in(text) if asks else None,
+                url=url,
+                headers=headers,
                 secrets=secrets,
-                body=body.encode(),
+                body=text.encode(),
             )
         )
     return sendings

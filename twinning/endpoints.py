@@ -5,31 +5,44 @@ A delivery is one event on its way to one endpoint. It is due when `due_at` has 
 (`deliveries.py`) moves `due_at` to the end of a lease and raises the fence, as with every unit of work.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Index, UniqueConstraint, delete, func, literal_column, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Index,
+    UniqueConstraint,
+    delete,
+    func,
+    literal_column,
+    text,
+)
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from twinning.database import Id, Instant, Json, new_id, now, ring_after
+from twinning.database import Id, Instant, Json, new_id, now
 from twinning.errors import NotFound
 from twinning.events import EventType, Facets
 from twinning.keys import Caller
 from twinning.signing import new_secret
-from twinning.terms import Band, Bell, DeliveryState
+from twinning.terms import Band, DeliveryState, Lane
 
 # What the log says of an attempt that nobody finished.
 INTERRUPTED = "interrupted"
+_RATED = text("rate_clock IS NOT NULL")
 _PENDING = text("state = 'pending'")
 _WAITING = text("state = 'pending' AND leased_by IS NULL")
 _LEASED = text("leased_by IS NOT NULL")
+_SPECIAL = text("state = 'pending' AND lane <> 'usual'")
 
 
 class WebhookEndpoint(SQLModel, table=True):
     """A receiver's address and what it wants to hear; a round's callback is one that lists do not show."""
 
     __tablename__ = "webhook_endpoint"
+    __table_args__ = (
+        Index("ix_webhook_endpoint_rate_clock", "rate_clock", sqlite_where=_RATED, postgresql_where=_RATED),
+    )
 
     id: str = Field(default_factory=new_id, primary_key=True, sa_type=Id)
     owner_id: str = Field(foreign_key="api_key.id", sa_type=Id, index=True)
@@ -44,11 +57,25 @@ class WebhookEndpoint(SQLModel, table=True):
     disabled_because: str | None = None
     # Live secrets, newest first, each with the moment it ends (null: the present one).
     secrets: list[dict[str, Any]] = Field(sa_type=Json)
+    # Which key of the operator's sealed the secrets and headers; null: none did.
+    key_id: str | None = Field(default=None, max_length=16)
+    # With a rate, the moment from which the next delivery may begin.
+    rate_clock: datetime | None = Field(default=None, sa_type=Instant)
+    # What the receiver has to echo before it gets anything else; null: nothing, or it has.
+    challenge: str | None = Field(default=None, max_length=64)
+    unverified_since: datetime | None = Field(default=None, sa_type=Instant)
     failing_since: datetime | None = Field(default=None, sa_type=Instant)
     failures: int = 0
+    # How many warnings of this failing have been given.
+    warned: int = 0
     version: int = 1
     created_at: datetime = Field(default_factory=now, sa_type=Instant)
     updated_at: datetime = Field(default_factory=now, sa_type=Instant)
+
+    @property
+    def is_open(self) -> bool:
+        """Say whether events go out to it; for one that is off or unverified they are held."""
+        return self.enabled and self.challenge is None
 
 
 class Delivery(SQLModel, table=True):
@@ -67,6 +94,7 @@ class Delivery(SQLModel, table=True):
         ),
         Index("ix_delivery_leased", "endpoint_id", sqlite_where=_LEASED, postgresql_where=_LEASED),
         Index("ix_delivery_endpoint_id_state", "endpoint_id", "state"),
+        Index("ix_delivery_lane", "endpoint_id", "lane", sqlite_where=_SPECIAL, postgresql_where=_SPECIAL),
     )
 
     id: str = Field(default_factory=new_id, primary_key=True, sa_type=Id)
@@ -76,6 +104,9 @@ class Delivery(SQLModel, table=True):
     due_at: datetime | None = Field(default_factory=now, sa_type=Instant)
     fence: int = 0
     tries: int = 0
+    # The attempts of schedules that are over: one that is sent again begins its schedule anew.
+    tries_before: int = 0
+    lane: str = Field(default=Lane.USUAL, max_length=10)
     leased_by: str | None = Field(default=None, max_length=80)
     created_at: datetime = Field(default_factory=now, sa_type=Instant)
     updated_at: datetime = Field(default_factory=now, sa_type=Instant)
@@ -100,18 +131,34 @@ class Attempt(SQLModel, table=True):
     next_attempt_at: datetime | None = Field(default=None, sa_type=Instant)
 
 
+def new_delivery(
+    event_id: str, endpoint: WebhookEndpoint, moment: datetime, *, test: bool = False
+) -> dict[str, Any]:
+    """Lay out the row of a delivery: due now, or held while its endpoint is off and it is no test."""
+    out = endpoint.is_open or test
+    return {
+        "id": new_id(),
+        "event_id": event_id,
+        "endpoint_id": endpoint.id,
+        "state": DeliveryState.PENDING if out else DeliveryState.HELD,
+        "due_at": moment if out else None,
+        "lane": Lane.TEST if test else Lane.USUAL,
+        "fence": 0,
+        "tries": 0,
+        "tries_before": 0,
+        "created_at": moment,
+        "updated_at": moment,
+    }
+
+
 def new_secrets() -> list[dict[str, Any]]:
     """Make the first secret of an endpoint."""
     return [{"secret": new_secret(), "ends_at": None}]
 
 
-def live_secrets(row: WebhookEndpoint, moment: datetime) -> tuple[str, ...]:
-    """Give the secrets that sign at a moment, newest first."""
-    return tuple(
-        entry["secret"]
-        for entry in row.secrets
-        if entry["ends_at"] is None or datetime.fromisoformat(entry["ends_at"]) > moment
-    )
+def is_live(entry: Mapping[str, Any], moment: datetime) -> bool:
+    """Say whether a secret signs at a moment."""
+    return entry["ends_at"] is None or datetime.fromisoformat(entry["ends_at"]) > moment
 
 
 def matches_type(patterns: Sequence[str], event_type: EventType) -> bool:
@@ -181,43 +228,6 @@ def remove(session: Session, row: WebhookEndpoint) -> None:
     session.execute(delete(Attempt).where(col(Attempt.delivery_id).in_(mine)))
     session.execute(delete(Delivery).where(col(Delivery.endpoint_id) == row.id))
     session.delete(row)
-
-
-def disable(session: Session, row: WebhookEndpoint, because: str) -> None:
-    """Switch an endpoint off; what waits for it is held, and what is under way follows when it comes back."""
-    row.enabled = False
-    row.disabled_because = because
-    row.updated_at = now()
-    row.version += 1
-    session.add(row)
-    session.flush()
-    _move(session, row.id, DeliveryState.PENDING, DeliveryState.HELD, None)
-
-
-def enable(session: Session, row: WebhookEndpoint) -> None:
-    """Switch an endpoint on; what was held for it is due now, in the order of the events."""
-    row.enabled = True
-    row.disabled_because = None
-    row.failing_since = None
-    row.failures = 0
-    session.add(row)
-    session.flush()
-    _move(session, row.id, DeliveryState.HELD, DeliveryState.PENDING, now())
-    ring_after(session, Bell.DELIVER)
-
-
-def _move(
-    session: Session, endpoint_id: str, before: DeliveryState, after: DeliveryState, due_at: datetime | None
-) -> None:
-    session.execute(
-        update(Delivery)
-        .where(
-            col(Delivery.endpoint_id) == endpoint_id,
-            col(Delivery.state) == before,
-            col(Delivery.leased_by).is_(None),
-        )
-        .values(state=after, due_at=due_at, updated_at=now())
-    )
 
 
 def delivery(session: Session, delivery_id: str) -> Delivery:

@@ -5,7 +5,7 @@ An event is what a webhook carries and what the feed shows: `{"type", "timestamp
 docstring is the published text about it. None ever holds a contact.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -67,6 +67,34 @@ class Facets:
     for_key: str | None = None
     only_endpoint: str | None = None
     round_id: str | None = None
+    # A test goes out to an endpoint that is off, too.
+    test: bool = False
+
+    def kept(self) -> dict[str, Any]:
+        """Give what is stored of this beside the cities and the key, which have columns of their own."""
+        sides = {
+            "themes": None if self.themes is None else sorted(self.themes),
+            "kind": self.kind,
+            "band": self.band,
+            "only_endpoint": self.only_endpoint,
+            "round_id": self.round_id,
+        }
+        return {name: value for name, value in sides.items() if value is not None}
+
+    @classmethod
+    def restored(
+        cls, kept: Mapping[str, Any], cities: Iterable[tuple[str, str]], for_key: str | None
+    ) -> "Facets":
+        """Put together again what was stored."""
+        return cls(
+            cities=tuple(cities),
+            themes=frozenset(kept["themes"]) if "themes" in kept else None,
+            kind=kept.get("kind"),
+            band=Band(kept["band"]) if "band" in kept else None,
+            for_key=for_key,
+            only_endpoint=kept.get("only_endpoint"),
+            round_id=kept.get("round_id"),
+        )
 
 
 class Event(BaseModel):
@@ -237,6 +265,12 @@ class EndpointNote(Shape):
     message: str
 
 
+class EndpointChallenge(EndpointNote):
+    """What the receiver of a new webhook endpoint has to echo."""
+
+    challenge: str
+
+
 class _EndpointEvent(Event):
     data: EndpointNote
     owner: str
@@ -249,16 +283,35 @@ class WebhookEndpointPing(_EndpointEvent):
     """A test delivery that someone asked for; nothing has happened."""
 
     type = EventType.WEBHOOK_ENDPOINT_PING
+    # Sent even when the endpoint is off.
+    anyway: bool = False
 
     def facets(self) -> Facets:
         """It goes to the endpoint that it tests and to no other."""
-        return Facets(for_key=self.owner, only_endpoint=self.data.endpoint_id)
+        return Facets(for_key=self.owner, only_endpoint=self.data.endpoint_id, test=self.anyway)
+
+
+class WebhookEndpointFailing(_EndpointEvent):
+    """An endpoint has failed for a day, or for three, without one success; it is switched off after five."""
+
+    type = EventType.WEBHOOK_ENDPOINT_FAILING
 
 
 class WebhookEndpointDisabled(_EndpointEvent):
     """An endpoint has been switched off; its events are held until it is enabled again."""
 
     type = EventType.WEBHOOK_ENDPOINT_DISABLED
+
+
+class WebhookEndpointVerification(_EndpointEvent):
+    """A new endpoint has to echo `data.challenge` before it gets anything else."""
+
+    type = EventType.WEBHOOK_ENDPOINT_VERIFICATION
+    data: EndpointChallenge
+
+    def facets(self) -> Facets:
+        """It goes to the endpoint that has to prove itself and to no other."""
+        return Facets(for_key=self.owner, only_endpoint=self.data.endpoint_id, test=True)
 
 
 def _classes(base: type[Event]) -> Iterator[type[Event]]:

@@ -4,9 +4,8 @@
 Both cities are members of UNESCO's network; what they say here is made up.
 """
 
-from typing import Any
-
-Example = dict[str, Any]
+from twinning import hook_examples
+from twinning.hook_examples import ENDPOINT_CHALLENGE, ENDPOINT_NOTE, EVENT, MOMENT, Example
 
 SUWON = "0198c0de-0000-7000-8000-000000000001"
 LIMERICK = "0198c0de-0000-7000-8000-000000000002"
@@ -17,10 +16,6 @@ COUNTER_NEED = "0198c0de-0000-7000-8000-000000000006"
 SUGGESTION = "0198c0de-0000-7000-8000-000000000007"
 ROUND = "0198c0de-0000-7000-8000-000000000008"
 KEY = "0198c0de-0000-7000-8000-000000000009"
-ENDPOINT = "0198c0de-0000-7000-8000-00000000000a"
-DELIVERY = "0198c0de-0000-7000-8000-00000000000b"
-EVENT = "0198c0de-0000-7000-8000-00000000000c"
-MOMENT = "2026-03-02T09:30:00Z"
 
 CITY_REQUEST: Example = {
     "name": "Limerick",
@@ -228,52 +223,6 @@ PREVIEW_WAITING: Example = {
     "detail": "No worker has answered yet; ask again at the address in Location.",
 }
 
-ENDPOINT_REQUEST: Example = {
-    "url": "https://hooks.limerick.ie/twinning",
-    "event_types": ["suggestion.*", "matching_round.completed"],
-    "filters": {"countries": ["IE"], "themes": [], "kinds": ["study_visit"], "min_band": "possible"},
-    "headers": {"Authorization": "Basic bGltZXJpY2s6c2VjcmV0"},
-    "description": "The city's own system",
-    "rate_per_second": 5.0,
-    "enabled": True,
-}
-ENDPOINT_CHANGE: Example = {"enabled": False}
-ENDPOINT_LISTED: Example = {
-    "id": ENDPOINT,
-    **ENDPOINT_REQUEST,
-    "disabled_because": None,
-    "created_at": MOMENT,
-    "updated_at": MOMENT,
-}
-ENDPOINT_SHOWN: Example = {
-    **ENDPOINT_LISTED,
-    "secret": "whsec_dGhpcyBpcyB3aGVyZSB0aGUgc2VjcmV0IHN0YW5kcw==",
-}
-ENDPOINT_NOTE: Example = {
-    "endpoint_id": ENDPOINT,
-    "url": ENDPOINT_REQUEST["url"],
-    "message": "A test delivery.",
-}
-DELIVERY_SHOWN: Example = {
-    "id": DELIVERY,
-    "event_id": EVENT,
-    "endpoint_id": ENDPOINT,
-    "state": "delivered",
-    "created_at": MOMENT,
-    "updated_at": MOMENT,
-    "attempts": [
-        {
-            "number": 1,
-            "started_at": MOMENT,
-            "duration_ms": 41.3,
-            "status": 204,
-            "error": None,
-            "answer": "",
-            "next_attempt_at": None,
-        }
-    ],
-}
-
 EVENT_DATA: dict[str, Example] = {
     "city": CITY_SHOWN,
     "practice": PRACTICE_SHOWN,
@@ -282,6 +231,7 @@ EVENT_DATA: dict[str, Example] = {
     "matching_round": ROUND_SHOWN,
     "matching_round.completed": ROUND_RESULT,
     "webhook_endpoint": ENDPOINT_NOTE,
+    "webhook_endpoint.verification": ENDPOINT_CHALLENGE,
 }
 
 # What is different in the data of an event that tells of an end.
@@ -321,6 +271,7 @@ PROBLEM: Example = {
 
 # The example of each shape that is a request or an answer, by the shape's name.
 SHAPES: dict[str, Example] = {
+    **hook_examples.SHAPES,
     "CityCreate": CITY_REQUEST,
     "CityUpdate": CITY_CHANGE,
     "CityPublic": CITY_SHOWN,
@@ -341,14 +292,6 @@ SHAPES: dict[str, Example] = {
     "PreviewRequest": PREVIEW_REQUEST,
     "PreviewAnswer": PREVIEW_ANSWER,
     "PreviewWaiting": PREVIEW_WAITING,
-    "EndpointCreate": ENDPOINT_REQUEST,
-    "EndpointUpdate": ENDPOINT_CHANGE,
-    "EndpointPublic": ENDPOINT_LISTED,
-    "EndpointShown": ENDPOINT_SHOWN,
-    "DeliveryPublic": DELIVERY_SHOWN,
-    "PingWaiting": {
-        "detail": "The test delivery is under way; its outcome will stand in the log at Location."
-    },
     "FeedItem": {"id": EVENT, **event("city.registered")},
     "CountryPublic": {"code": "IE", "name": "Ireland", "region": "europe"},
     "ThemePublic": {"id": "sdg-4", "label": "Quality education", "group": "sdg"},

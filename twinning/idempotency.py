@@ -8,6 +8,8 @@ from sqlalchemy import LargeBinary, delete
 from sqlmodel import Field, Session, SQLModel, col
 
 from twinning.database import Id, Instant, Json, now
+from twinning.errors import WrongSetting
+from twinning.vault import SETTING, Vault
 
 KEPT = timedelta(hours=24)
 
@@ -23,6 +25,8 @@ class KeptAnswer(SQLModel, table=True):
     status: int
     headers: dict[str, str] = Field(sa_type=Json)
     body: bytes = Field(sa_type=LargeBinary)
+    # Which key of the operator's sealed the body; null: none did.
+    key_id: str | None = Field(default=None, max_length=16)
     created_at: datetime = Field(default_factory=now, sa_type=Instant, index=True)
 
 
@@ -39,6 +43,27 @@ def find(session: Session, caller: str, key: str) -> KeptAnswer | None:
         session.flush()
         return None
     return row
+
+
+def put_body(session: Session, row: KeptAnswer, body: bytes) -> None:
+    """Keep what was answered, sealed where the operator has set a key: it may show a secret."""
+    vault: Vault | None = session.info.get("vault")
+    row.key_id = None if vault is None else vault.key_id
+    row.body = body if vault is None else vault.seal(body.decode(), _place(row)).encode()
+
+
+def body_of(session: Session, row: KeptAnswer) -> bytes:
+    """Give what was answered; raises `WrongSetting` when another key sealed it."""
+    if row.key_id is None:
+        return row.body
+    vault: Vault | None = session.info.get("vault")
+    if vault is None:
+        raise WrongSetting(f"{SETTING}: is not set, and a kept answer was sealed with it")
+    return vault.open(row.body.decode(), _place(row)).encode()
+
+
+def _place(row: KeptAnswer) -> str:
+    return f"{row.caller}/{row.key}"
 
 
 def forget_old(session: Session) -> None:

@@ -11,9 +11,9 @@ from sqlmodel import Session, col, select
 
 from twinning import tallies, workers
 from twinning.database import now
-from twinning.deliveries import IS_PENDING, IS_WAITING
 from twinning.endpoints import Delivery, WebhookEndpoint
 from twinning.terms import Work
+from twinning.turns import IS_PENDING, IS_WAITING
 from twinning.work import WorkUnit
 
 # With a worker about, nothing that could be sent at once waits so long.

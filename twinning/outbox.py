@@ -5,21 +5,25 @@ The same rows are the feed for those who poll. Events are numbered at the commit
 the log, so that no reader of the feed ever misses one whose transaction was slower.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import BigInteger, ColumnElement, ScalarSelect, func, insert, true
 from sqlmodel import Field, Session, SQLModel, col, or_, select
 
 from twinning import endpoints
-from twinning.database import Id, Instant, before_commit, draw, new_id, now, ring_after
+from twinning.database import Id, Instant, Json, before_commit, draw, new_id, now, ring_after
 from twinning.endpoints import Delivery, WebhookEndpoint
-from twinning.errors import Invalid
+from twinning.errors import Invalid, NotFound
 from twinning.events import Event, EventType, Facets
 from twinning.keys import ApiKey, Caller, caller_of, is_live
-from twinning.terms import Bell, DeliveryState
+from twinning.terms import Bell
+
+# A longer body is sent thin.
+LONGEST_BODY = 256 * 1024
 
 FEED_KEEPS: Final = timedelta(days=30)
 
@@ -34,7 +38,11 @@ class StoredEvent(SQLModel, table=True):
     type: str = Field(max_length=60)
     timestamp: datetime = Field(sa_type=Instant, index=True)
     body: str
+    # What is sent in place of a body that is too long for webhooks.
+    thin: str | None = None
     for_key: str | None = Field(default=None, sa_type=Id)
+    # What filters look at beside the cities and the key, for those who subscribe or mend a filter later.
+    facets: dict[str, Any] | None = Field(default=None, sa_type=Json)
 
 
 class EventCity(SQLModel, table=True):
@@ -65,14 +73,17 @@ def _write_events(session: Session) -> None:
     events, cities, deliveries = [], [], []
     for sequence, (event_id, event) in enumerate(recorded, first):
         facets = event.facets()
+        body = event.body(moment)
         events.append(
             {
                 "id": event_id,
                 "sequence": sequence,
                 "type": event.type,
                 "timestamp": moment,
-                "body": event.body(moment),
+                "body": body,
+                "thin": thinned(event_id, body),
                 "for_key": facets.for_key,
+                "facets": facets.kept(),
             }
         )
         named = dict(facets.cities)
@@ -85,8 +96,20 @@ def _write_events(session: Session) -> None:
     if cities:
         session.execute(insert(EventCity), cities)
     if deliveries:
-        session.execute(insert(Delivery), deliveries)
+        # A None that is given is meant: what is held is not due.
+        session.execute(insert(Delivery), deliveries, execution_options={"render_nulls": True})
         ring_after(session, Bell.DELIVER)
+
+
+def thinned(event_id: str, body: str) -> str | None:
+    """Write what is sent in place of a body that is too long: where the whole event is; None for others."""
+    if len(body.encode()) <= LONGEST_BODY:
+        return None
+    # The type and the moment stand first, so that they need not be written twice.
+    head = body.partition(',"data":')[0]
+    whole = json.loads(body)["data"]
+    data = {"id": whole.get("id"), "url": f"/v1/events/{event_id}"}
+    return f'{head},"data":{json.dumps(data, separators=(",", ":"))}}}'
 
 
 def _find_receivers(session: Session) -> None:
@@ -96,15 +119,17 @@ def _find_receivers(session: Session) -> None:
     unseen, or what is held for it would wait for the next time; the rest may change as they like.
     """
     query = select(WebhookEndpoint, ApiKey).join(ApiKey, col(ApiKey.id) == WebhookEndpoint.owner_id)
-    about = {event.facets().round_id for _, event in session.info["events"]} - {None}
+    facets = [event.facets() for _, event in session.info["events"]]
+    about = {each.round_id for each in facets} - {None}
+    meant = {each.only_endpoint for each in facets} - {None}
     # The callbacks of rounds that are long over are many, and none of these events is for them.
-    its_callbacks = col(WebhookEndpoint.round_id).in_(about)
+    its_callbacks = col(WebhookEndpoint.round_id).in_(about) | col(WebhookEndpoint.id).in_(meant)
     query = query.where(
         or_(col(WebhookEndpoint.round_id).is_(None), its_callbacks), col(ApiKey.revoked_at).is_(None)
     ).order_by(col(WebhookEndpoint.id))
     there = query.with_for_update(read=True, key_share=True, of=WebhookEndpoint)
     rows = {endpoint.id: (endpoint, key) for endpoint, key in session.exec(there)}
-    off = [endpoint_id for endpoint_id, (endpoint, _) in rows.items() if not endpoint.enabled]
+    off = [endpoint_id for endpoint_id, (endpoint, _) in rows.items() if not endpoint.is_open]
     if off:
         still = query.where(col(WebhookEndpoint.id).in_(off)).with_for_update(read=True, of=WebhookEndpoint)
         looked = session.exec(still, execution_options={"populate_existing": True})
@@ -122,19 +147,9 @@ def _fan_out(
     facets: Facets,
     moment: datetime,
 ) -> list[dict[str, object]]:
-    """Lay out the deliveries of one event; for a disabled endpoint it is held."""
+    """Lay out the deliveries of one event; only a test goes to an endpoint that is off."""
     return [
-        {
-            "id": new_id(),
-            "event_id": event_id,
-            "endpoint_id": endpoint.id,
-            "state": DeliveryState.PENDING if endpoint.enabled else DeliveryState.HELD,
-            "due_at": moment if endpoint.enabled else None,
-            "fence": 0,
-            "tries": 0,
-            "created_at": moment,
-            "updated_at": moment,
-        }
+        endpoints.new_delivery(event_id, endpoint, moment, test=facets.test)
         for endpoint, owner in receivers
         if endpoints.wants(endpoint, owner, event_type, facets)
     ]
@@ -153,6 +168,26 @@ def feed(
     if types:
         query = query.where(col(StoredEvent.type).in_(types))
     return session.exec(query.order_by(col(StoredEvent.sequence)).limit(most)).all()
+
+
+def one(session: Session, caller: Caller, event_id: str) -> StoredEvent:
+    """Give an event of the caller's feed; raises `NotFound` for what is not in it."""
+    found = _seen(session, caller, event_id)
+    if found is None:
+        raise NotFound("There is no such event.")
+    return found
+
+
+def _seen(session: Session, caller: Caller, event_id: str) -> StoredEvent | None:
+    """Look for an event that the feed still has and this caller may see."""
+    query = select(StoredEvent).where(StoredEvent.id == event_id, col(StoredEvent.sequence) >= _beginning())
+    found = session.exec(query).first()
+    if found is None:
+        return None
+    seen = select(StoredEvent.sequence).where(
+        StoredEvent.sequence == found.sequence, _visible(caller, found.sequence - 1)
+    )
+    return None if session.exec(seen).first() is None else found
 
 
 def _beginning() -> ScalarSelect[int]:
@@ -178,14 +213,9 @@ def place_of(session: Session, caller: Caller, event_id: str) -> int:
 
     What was never there, what has grown too old and what is for others is refused in the same words.
     """
-    mine = select(StoredEvent.sequence).where(
-        StoredEvent.id == event_id, col(StoredEvent.sequence) >= _beginning()
-    )
-    found = session.exec(mine).first()
+    found = _seen(session, caller, event_id)
     if found is not None:
-        seen = select(StoredEvent.sequence).where(StoredEvent.sequence == found, _visible(caller, found - 1))
-        if session.exec(seen).first() is not None:
-            return found
+        return found.sequence
     oldest = next(iter(feed(session, caller, 0, [], 1)), None)
     kept = f"The feed has no such event for this key; it goes back {FEED_KEEPS.days} days."
     begin = (

@@ -10,18 +10,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, or_, select, update
+from sqlalchemy import Select, bindparam, or_, select, update
 from sqlmodel import Session, col
 
-from twinning import endpoints, tallies
+from twinning import switching, tallies, verification
 from twinning.database import made_at, now
 from twinning.deliveries import Sending
 from twinning.endpoints import Attempt, Delivery, WebhookEndpoint
-from twinning.events import EndpointNote, WebhookEndpointDisabled
+from twinning.events import EndpointNote, WebhookEndpointDisabled, WebhookEndpointFailing
 from twinning.outbox import record
-from twinning.terms import DeliveryState
+from twinning.terms import DeliveryState, Lane
 
-# An endpoint that failed so often in so long without one success is switched off.
+# An endpoint that has failed so long without one success: its owner is warned, twice.
+WARN_AFTER = (timedelta(hours=24), timedelta(hours=72))
+# One that failed so often in so long without one success is switched off.
 FAILING_TRIES = 10
 FAILING_FOR = timedelta(hours=120)
 LOGGED = ("duration_ms", "status", "error", "answer", "address", "next_attempt_at")
@@ -40,6 +42,8 @@ class Outcome:
     address: str | None
     duration_ms: float
     gone: bool = False
+    # The receiver echoed its challenge, and that makes this delivered.
+    echoed: bool = False
 
 
 def settle(session: Session, outcomes: Sequence[Outcome]) -> set[str]:
@@ -54,7 +58,7 @@ def settle(session: Session, outcomes: Sequence[Outcome]) -> set[str]:
     held = [outcome for outcome in outcomes if _is_held(outcome, fences)]
     for row in ailing:
         _note_health(session, row, [outcome for outcome in held if outcome.sending.endpoint_id == row.id])
-    closed = {row.id for row in ailing if not row.enabled}
+    closed = {row.id: row.enabled for row in ailing if not row.is_open}
     _write_states(session, held, closed, moment)
     known = [outcome for outcome in outcomes if outcome.sending.delivery_id in fences]
     _write_log(session, [_log_line(outcome, held=_is_held(outcome, fences)) for outcome in known])
@@ -67,14 +71,16 @@ def _count(session: Session, known: Sequence[Outcome], fences: Mapping[str, int]
     classes = [
         (outcome.error or "delivered") if _is_held(outcome, fences) else "stale_lease" for outcome in known
     ]
-    arrived = (o for o in known if o.state is DeliveryState.DELIVERED and _is_held(o, fences))
+    # What was sent again began long ago, which says nothing of how fast deliveries are.
+    fresh = (o for o in known if o.sending.turn == o.sending.number)
+    arrived = (o for o in fresh if o.state is DeliveryState.DELIVERED and _is_held(o, fences))
     lags = [(moment - made_at(outcome.sending.delivery_id)).total_seconds() for outcome in arrived]
     tallies.count_attempts(session, classes, lags)
 
 
 def _lock_ailing(session: Session, outcomes: Sequence[Outcome]) -> Sequence[WebhookEndpoint]:
     """Lock, in order, the endpoints whose health these outcomes may change; there may be none."""
-    failed = {o.sending.endpoint_id for o in outcomes if o.state is not DeliveryState.DELIVERED}
+    failed = {o.sending.endpoint_id for o in outcomes if o.state is not DeliveryState.DELIVERED or o.echoed}
     all_of_them = {outcome.sending.endpoint_id for outcome in outcomes}
     query = select(WebhookEndpoint).where(
         or_(
@@ -102,26 +108,80 @@ def _is_held(outcome: Outcome, fences: Mapping[str, int]) -> bool:
 def _note_health(session: Session, row: WebhookEndpoint, outcomes: Sequence[Outcome]) -> None:
     """Keep an endpoint's count of failures since its last success; one that is gone or dead goes off."""
     if any(outcome.state is DeliveryState.DELIVERED for outcome in outcomes):
-        row.failures, row.failing_since = 0, None
+        row.failures, row.failing_since, row.warned = 0, None, 0
     elif outcomes:
         row.failures += len(outcomes)
         row.failing_since = row.failing_since or now()
     session.add(row)
+    for outcome in outcomes:
+        if outcome.echoed and outcome.sending.challenge is not None:
+            verification.accept(session, row, outcome.sending.challenge)
     if not row.enabled:
         return
     if any(outcome.gone for outcome in outcomes):
         _switch_off(session, row, "gone", "It answered 410 Gone.")
-    elif row.failing_since and row.failures >= FAILING_TRIES and now() - row.failing_since >= FAILING_FOR:
+    else:
+        _judge(session, row)
+
+
+def _judge(session: Session, row: WebhookEndpoint) -> None:
+    """Warn of an endpoint that has failed for long, each time once, or switch it off."""
+    if row.failing_since is None:
+        return
+    failing_for = now() - row.failing_since
+    if row.failures >= FAILING_TRIES and failing_for >= FAILING_FOR:
         _switch_off(session, row, "failing", f"It has failed for {FAILING_FOR.days} days without a success.")
+        return
+    warnings = sum(failing_for >= limit for limit in WARN_AFTER)
+    if warnings > row.warned:
+        row.warned = warnings
+        session.add(row)
+        hours = WARN_AFTER[warnings - 1] // timedelta(hours=1)
+        note = EndpointNote(
+            endpoint_id=row.id,
+            url=row.url,
+            message=f"It has failed for {hours} hours without a success. After "
+            f"{FAILING_FOR // timedelta(hours=1)} hours it is switched off.",
+        )
+        record(session, WebhookEndpointFailing(data=note, owner=row.owner_id))
+
+
+def any_to_judge(session: Session) -> bool:
+    """Say whether an endpoint has failed for so long that something is to be done."""
+    return session.execute(_to_judge().limit(1)).first() is not None
+
+
+def judge_all(session: Session) -> None:
+    """Look at every endpoint that has failed for long, also when nothing was sent to it for a while."""
+    rows: Sequence[WebhookEndpoint] = session.scalars(
+        _to_judge().with_for_update(key_share=True, skip_locked=True)
+    ).all()
+    for row in rows:
+        _judge(session, row)
+
+
+def _to_judge() -> Select[Any]:
+    moment = now()
+    since, enough = col(WebhookEndpoint.failing_since), col(WebhookEndpoint.failures) >= FAILING_TRIES
+    warned = [
+        (col(WebhookEndpoint.warned) <= number) & (since <= moment - limit)
+        for number, limit in enumerate(WARN_AFTER)
+    ]
+    query = select(WebhookEndpoint).where(
+        col(WebhookEndpoint.enabled), or_(*warned, enough & (since <= moment - FAILING_FOR))
+    )
+    return query.order_by(col(WebhookEndpoint.id))
 
 
 def _switch_off(session: Session, row: WebhookEndpoint, because: str, message: str) -> None:
-    endpoints.disable(session, row, because)
+    switching.disable(session, row, because)
     note = EndpointNote(endpoint_id=row.id, url=row.url, message=message)
     record(session, WebhookEndpointDisabled(data=note, owner=row.owner_id))
 
 
-def _write_states(session: Session, held: Sequence[Outcome], closed: set[str], moment: datetime) -> None:
+def _write_states(
+    session: Session, held: Sequence[Outcome], closed: Mapping[str, bool], moment: datetime
+) -> None:
     """Write the new states; what would be tried again waits with its endpoint when that is off."""
     done = [o.sending.delivery_id for o in held if o.state is DeliveryState.DELIVERED]
     if done:
@@ -133,18 +193,26 @@ def _write_states(session: Session, held: Sequence[Outcome], closed: set[str], m
     if others:
         change = update(Delivery).where(col(Delivery.id) == bindparam("delivery"))
         change = change.values(
-            state=bindparam("to"), due_at=bindparam("at"), leased_by=None, updated_at=moment
+            state=bindparam("to"),
+            due_at=bindparam("at"),
+            lane=bindparam("by"),
+            leased_by=None,
+            updated_at=moment,
         )
         session.connection().execute(change, others)
 
 
-def _new_state(outcome: Outcome, closed: set[str]) -> dict[str, Any]:
-    wait = outcome.state is DeliveryState.PENDING and outcome.sending.endpoint_id in closed
-    return {
-        "delivery": outcome.sending.delivery_id,
-        "to": DeliveryState.HELD if wait else outcome.state,
-        "at": None if wait else outcome.due_at,
-    }
+def _new_state(outcome: Outcome, closed: Mapping[str, bool]) -> dict[str, Any]:
+    """Say what becomes of a delivery that failed; `closed` names endpoints that hold, and those still on."""
+    sending, state, due_at = outcome.sending, outcome.state, outcome.due_at
+    # A challenge goes on being sent to an endpoint that is on; any other test has had its one attempt.
+    lane = Lane.TEST if sending.challenge is not None else Lane.USUAL
+    if state is DeliveryState.PENDING and sending.endpoint_id in closed:
+        if sending.lane is not Lane.TEST:
+            state, due_at = DeliveryState.HELD, None
+        elif not closed[sending.endpoint_id]:
+            state, due_at = DeliveryState.EXHAUSTED, None
+    return {"delivery": sending.delivery_id, "to": state, "at": due_at, "by": lane}
 
 
 def _write_log(session: Session, lines: Sequence[dict[str, Any]]) -> None:

@@ -15,6 +15,7 @@ from twinning.errors import WrongSetting
 from twinning.terms import Band
 
 PREFIX = "TWINNING_"
+SHORTEST_KEY = 16
 RETRY_SCHEDULE_S = (0.0, 5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
 
 
@@ -69,12 +70,20 @@ class Settings(BaseSettings):
             raise ValueError("at least one delay is needed")
         return value
 
-    @field_validator("webhook_verify", "moderation", "secrets_key")
+    @field_validator("moderation")
     @classmethod
-    def _not_yet(cls, value: bool | str) -> bool | str:
+    def _not_yet(cls, value: bool) -> bool:
         """Refuse to start with a promise that this version does not keep."""
         if value:
             raise ValueError("this version does not offer it yet; leave it unset")
+        return value
+
+    @field_validator("secrets_key")
+    @classmethod
+    def _long_enough(cls, value: str) -> str:
+        """Refuse a key that could be guessed; none at all is allowed, and stores secrets as they are."""
+        if value and len(value) < SHORTEST_KEY:
+            raise ValueError(f"needs {SHORTEST_KEY} characters or more, as from `openssl rand -base64 32`")
         return value
 
     @field_validator("database_url")

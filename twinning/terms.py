@@ -110,6 +110,32 @@ class DeliveryState(StrEnum):
     EXHAUSTED = "exhausted"
 
 
+class Lane(StrEnum):
+    """How a delivery goes: as usual, after a time off one by one, or also while its endpoint is off."""
+
+    USUAL = "usual"
+    IN_ORDER = "in_order"
+    TEST = "test"
+
+
+class ReplayOnly(StrEnum):
+    """What is sent again: what was given up, what never got a delivery, or all that fits."""
+
+    FAILED = "failed"
+    MISSING = "missing"
+    ALL = "all"
+
+
+class ReplayState(StrEnum):
+    """The life of a replay."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
 class Role(StrEnum):
     """What a key's bearer is."""
 
@@ -119,7 +145,7 @@ class Role(StrEnum):
 
 
 class Work(StrEnum):
-    """What a matching worker can be asked to do; each unit of work is a row."""
+    """What a worker can be asked to do; each unit of work is a row. All but a replay is a matcher's."""
 
     MATCH_LISTING = "match_listing"
     MATCH_CITY = "match_city"
@@ -128,6 +154,7 @@ class Work(StrEnum):
     ROUND_ASSEMBLY = "round_assembly"
     REFRESH = "refresh"
     TIDY = "tidy"
+    REPLAY = "replay"
 
 
 class Bell(StrEnum):

@@ -20,6 +20,8 @@ from twinning.terms import Bell, Work
 
 # A unit that kills or fails every worker which takes it is set aside after so many.
 MOST_TRIES = 10
+# Who hears of a unit; what is not named here is a matcher's.
+BELLS = {Work.REPLAY: Bell.DELIVER}
 
 
 class WorkUnit(SQLModel, table=True):
@@ -62,7 +64,7 @@ def enqueue(session: Session, kind: Work, subject: str, payload: dict[str, Any] 
         ["kind", "subject"],
         ["payload", "due_at", "fence", "tries", "leased_by", "error"],
     )
-    ring_after(session, Bell.MATCH)
+    ring_after(session, BELLS.get(kind, Bell.MATCH))
 
 
 def plan(session: Session, kind: Work, subject: str, due_at: datetime) -> None:
@@ -165,6 +167,23 @@ def set_back(session: Session, unit: Claim, error: str) -> None:
     )
 
 
+def pass_on(session: Session, unit: Claim) -> bool:
+    """Give a unit back that has got on and has more to do; False when its fence does not hold any more."""
+    statement = (
+        update(WorkUnit)
+        .where(col(WorkUnit.id) == unit.id, col(WorkUnit.fence) == unit.fence)
+        .values(due_at=now(), tries=0, leased_by=None)
+        .returning(col(WorkUnit.id))
+    )
+    return session.execute(statement).first() is not None
+
+
+def set_aside(session: Session, kind: Work) -> Sequence[str]:
+    """Name the subjects whose units have failed, or ended, every worker that took them."""
+    query = select(col(WorkUnit.subject)).where(col(WorkUnit.kind) == kind, col(WorkUnit.due_at).is_(None))
+    return session.scalars(query).all()
+
+
 def release(session: Session, claims: Sequence[Claim], pause_s: float) -> None:
     """Give units back that could not be done through no fault of theirs."""
     held = sorted((claim.id, claim.fence) for claim in claims)
@@ -180,9 +199,12 @@ def strike(session: Session, kind: Work, subjects: Sequence[str]) -> None:
     session.execute(delete(WorkUnit).where(col(WorkUnit.kind) == kind, col(WorkUnit.subject).in_(subjects)))
 
 
-def is_due(session: Session) -> bool:
-    """Say whether anything waits to be taken."""
-    return session.scalar(select(col(WorkUnit.id)).where(col(WorkUnit.due_at) <= now()).limit(1)) is not None
+def is_due(session: Session, kind: Work | None = None) -> bool:
+    """Say whether anything, or anything of a kind, waits to be taken."""
+    query = select(col(WorkUnit.id)).where(col(WorkUnit.due_at) <= now())
+    if kind:
+        query = query.where(col(WorkUnit.kind) == kind)
+    return session.scalar(query.limit(1)) is not None
 
 
 def oldest_due(session: Session) -> datetime | None:

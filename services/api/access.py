@@ -8,12 +8,13 @@ round; the whole of it and a webhook endpoint are for the key that asked for it.
 
 from sqlmodel import Session
 
-from twinning import cities, endpoints, listings, rounds, suggestions
+from twinning import cities, endpoints, listings, replays, rounds, suggestions
 from twinning.cities import City
 from twinning.endpoints import Delivery, WebhookEndpoint
 from twinning.errors import Forbidden, NotFound
 from twinning.keys import Caller
 from twinning.listings import Listing
+from twinning.replays import Replay
 from twinning.rounds import MatchingRound
 from twinning.suggestions import Suggestion
 from twinning.terms import ListingKind, ListingState, Role
@@ -88,6 +89,14 @@ def own_endpoint(
     row = endpoints.get(session, endpoint_id, hold=hold)
     if not caller.is_staff and row.owner_id != caller.key_id:
         raise NotFound("There is no such webhook endpoint.")
+    return row
+
+
+def own_replay(session: Session, caller: Caller, replay_id: str, *, hold: bool = False) -> Replay:
+    """Find a replay to an endpoint of the caller's."""
+    row = replays.get(session, replay_id, hold=hold)
+    if not caller.is_staff and endpoints.get(session, row.endpoint_id).owner_id != caller.key_id:
+        raise NotFound("There is no such replay.")
     return row
 
 

@@ -16,6 +16,7 @@ from services.api.following import Follower
 from services.api.metrics import Metrics
 from services.api.routes import (
     cities,
+    deliveries,
     delivery_log,
     endpoints,
     events,
@@ -32,13 +33,14 @@ from services.api.transactions import House, KeyedRoute
 from twinning.database import Database
 from twinning.settings import Settings
 from twinning.terms import Bell
+from twinning.vault import vault_of
 
 PREFIX = "/v1"
 
 
 def make_app(settings: Settings, *, ring: Callable[[Bell], None] | None = None) -> FastAPI:
     """Make the application; `ring` hears the bells of each committed transaction and must not wait."""
-    database = Database(settings.database, ring)
+    database = Database(settings.database, ring, vault_of(settings.secrets_key))
     house = House.of(settings, database)
     follower = Follower(house)
     metrics = Metrics(database, lambda: follower.streams)
@@ -71,6 +73,7 @@ def make_app(settings: Settings, *, ring: Callable[[Bell], None] | None = None) 
         rounds,
         suggestions,
         endpoints,
+        deliveries,
         delivery_log,
         stream,
         events,

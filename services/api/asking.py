@@ -12,9 +12,19 @@ from starlette.responses import Response
 
 from services.api import access
 from services.api.transactions import Afterwards
-from twinning import cities, endpoints, outbox, previews, rounds, subscriptions
+from twinning import (
+    cities,
+    endpoints,
+    keyring,
+    outbox,
+    previews,
+    rounds,
+    subscriptions,
+    switching,
+    verification,
+)
 from twinning.addresses import Rules
-from twinning.endpoints import WebhookEndpoint
+from twinning.endpoints import Delivery, WebhookEndpoint
 from twinning.errors import Conflict, Flaw, Forbidden, Invalid
 from twinning.events import EndpointNote, MatchingRoundCancelled, WebhookEndpointPing
 from twinning.fields import Shape
@@ -22,8 +32,8 @@ from twinning.keys import Caller
 from twinning.previews import Preview, PreviewAnswer
 from twinning.rounds import MatchingRound, RoundRequest
 from twinning.settings import Settings
-from twinning.subscriptions import DeliveryPublic, EndpointCreate
-from twinning.terms import Role
+from twinning.subscriptions import DeliveryPublic, EndpointCreate, EndpointUpdate
+from twinning.terms import DeliveryState, Role
 
 LOOK_EVERY_S = 0.02
 PREVIEW_S = 5.0
@@ -54,8 +64,45 @@ def ask_round(
     if wanted.callback_url is None:
         return row, None
     callback = EndpointCreate(url=wanted.callback_url, event_types=["matching_round.*"])
-    endpoint = subscriptions.create(session, caller.key_id, callback, rules, round_id=row.id)
-    return row, endpoint.secrets[0]["secret"]
+    endpoint = make_endpoint(session, caller.key_id, callback, settings, round_id=row.id)
+    return row, keyring.newest(session, endpoint)
+
+
+def make_endpoint(
+    session: Session, owner_id: str, wanted: EndpointCreate, settings: Settings, round_id: str | None = None
+) -> WebhookEndpoint:
+    """Make an endpoint, or the callback of a round; where the operator wants it, it has to prove itself."""
+    row = subscriptions.create(session, owner_id, wanted, rules_of(settings), round_id)
+    if settings.webhook_verify:
+        verification.begin(session, row)
+    return row
+
+
+def change_endpoint(
+    session: Session, row: WebhookEndpoint, wanted: EndpointUpdate, settings: Settings
+) -> None:
+    """Change an endpoint; a new URL has to prove itself, and so has one that is tried again."""
+    url, enabled = row.url, row.enabled
+    subscriptions.change(session, row, wanted, rules_of(settings))
+    asked_again = row.challenge is not None and row.enabled and not enabled
+    if asked_again or (settings.webhook_verify and row.url != url):
+        verification.begin(session, row)
+
+
+def retry(session: Session, row: Delivery) -> Delivery:
+    """Have a delivery made again now; raises `Conflict` while it is held or an attempt is under way."""
+    endpoint = endpoints.get(session, row.endpoint_id, hold=True)
+    session.refresh(row, with_for_update=True)
+    if row.leased_by is not None:
+        raise Conflict("An attempt at this delivery is under way.", code="delivery-under-way")
+    if not endpoint.enabled:
+        raise Conflict("This webhook endpoint is disabled; enable it first.", code="endpoint-disabled")
+    # Of an endpoint that has still to prove itself only the challenge is pending.
+    if not endpoint.is_open and row.state != DeliveryState.PENDING:
+        raise Conflict("The receiver has to echo its challenge first.", code="endpoint-unverified")
+    switching.send_again(session, [row.id], DeliveryState.PENDING)
+    session.refresh(row)
+    return row
 
 
 def cancel_round(session: Session, caller: Caller, round_id: str) -> MatchingRound:
@@ -119,11 +166,12 @@ def preview_afterwards(preview_id: str) -> Afterwards:
 
 
 def ping(session: Session, endpoint: WebhookEndpoint, settings: Settings) -> Afterwards:
-    """Send a test delivery; gives how to wait for its attempt."""
-    if not endpoint.enabled:
-        raise Conflict("This webhook endpoint is disabled; enable it first.", code="endpoint-disabled")
+    """Send a test delivery, to an endpoint that is off as well; gives how to wait for its attempt."""
+    if endpoint.challenge is not None:
+        raise Conflict("The receiver has to echo its challenge first.", code="endpoint-unverified")
     note = EndpointNote(endpoint_id=endpoint.id, url=endpoint.url, message="A test delivery.")
-    event_id = outbox.record(session, WebhookEndpointPing(data=note, owner=endpoint.owner_id))
+    event = WebhookEndpointPing(data=note, owner=endpoint.owner_id, anyway=True)
+    event_id = outbox.record(session, event)
     endpoint_id = endpoint.id
 
     def look(session: Session) -> Response | None:

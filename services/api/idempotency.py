@@ -3,7 +3,8 @@
 
 It is kept in the transaction of what the request did, so either both happened or neither. A kept answer
 may hold a secret that is shown once (a new key, an endpoint's secret): whoever lost the answer must be
-able to ask for it again, so it is stored as it was, and deleted after a day.
+able to ask for it again, so it is stored whole, sealed where the operator has set a key, and deleted
+after a day.
 """
 
 import re
@@ -63,7 +64,7 @@ def kept(session: Session, claimed: Claim) -> Response | None:
             "This Idempotency-Key was used for another request.",
             code="idempotency-key-reused",
         )
-    return Response(row.body, row.status, {**row.headers, REPLAYED: "true"})
+    return Response(idempotency.body_of(session, row), row.status, {**row.headers, REPLAYED: "true"})
 
 
 def keep(session: Session, claimed: Claim, answer: Response) -> None:
@@ -78,5 +79,5 @@ def keep(session: Session, claimed: Claim, answer: Response) -> None:
     )
     row.status = answer.status_code
     row.headers = {name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers}
-    row.body = bytes(answer.body)
+    idempotency.put_body(session, row, bytes(answer.body))
     session.add(row)

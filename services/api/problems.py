@@ -75,6 +75,12 @@ PROBLEMS: Mapping[str, tuple[str, str]] = {
     "external-ref-taken": ("Reference taken", "Another object bears this external_ref already."),
     "round-ended": ("Round ended", "The matching round is over and cannot be cancelled."),
     "endpoint-disabled": ("Endpoint disabled", "Enable the webhook endpoint first."),
+    "endpoint-unverified": ("Endpoint unverified", "The receiver has to echo its challenge first."),
+    "endpoint-exists": ("Endpoint exists", "This key has an endpoint for the same events and URL already."),
+    "endpoints-full": ("Too many endpoints", "Delete a webhook endpoint that is not needed any more."),
+    "secrets-live": ("Too many live secrets", "Wait until a secret ends, or rotate with grace_seconds 0."),
+    "delivery-under-way": ("Delivery under way", "An attempt is being made; wait until it has ended."),
+    "replay-ended": ("Replay ended", "The replay is over and cannot be cancelled."),
     "not-in-the-feed": (
         "Not in the feed",
         "`after` names no event that this key's feed still has; `detail` says where the feed begins.",

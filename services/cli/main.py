@@ -72,7 +72,10 @@ def api(
     """Run the HTTP API alone: a part of a cluster."""
     from services.api.app import application
     from services.api.serving import server
+    from twinning import keyring
 
+    # Refused here, a wrong setting is one line and not the end of a server that was half started.
+    keyring.check(_settings())
     with suppress(KeyboardInterrupt):
         server(application(), host, port).run()
 
@@ -104,10 +107,16 @@ def scheduler() -> None:
 
 @app.command()
 def migrate() -> None:
-    """Bring the database's tables up to date; safe to run more than once and from several places."""
+    """Bring the database's tables up to date; safe to run more than once and from several places.
+
+    Where there is a key for secrets, those that were stored without one are sealed.
+    """
+    from twinning import keyring
     from twinning.database import migrate as bring_up_to_date
 
-    bring_up_to_date(_settings().database)
+    settings = _settings()
+    bring_up_to_date(settings.database)
+    keyring.check(settings, seal=True)
 
 
 @app.command()

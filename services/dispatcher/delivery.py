@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """One attempt at a delivery: signed anew, posted once, and judged."""
 
+import json
 import random
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Final
 
 import structlog
 
@@ -16,6 +18,9 @@ from twinning.database import now
 from twinning.deliveries import Sending
 from twinning.outcomes import Outcome
 from twinning.terms import DeliveryState
+
+# What the log says of a yes without the echo that was asked for.
+NOT_ECHOED: Final = "challenge_not_echoed"
 
 log = structlog.get_logger(__name__)
 
@@ -41,20 +46,35 @@ def headers_of(sending: Sending, timestamp: int) -> Mapping[str, str]:
 
 def judge(sending: Sending, answer: Answer, schedule: Sequence[float], jitter: float) -> Outcome:
     """Turn what came back into what is written."""
-    decision = decide(
-        answer.status, answer.error, sending.number, answer.retry_after_s, schedule=schedule, jitter=jitter
-    )
+    status = answer.status
+    error: str | None = answer.error
+    echoed = sending.challenge is not None and is_echo(answer, sending.challenge)
+    if sending.challenge is not None and error is None and not echoed:
+        error = NOT_ECHOED
+    # A receiver that says yes to a challenge without an echo has not said yes.
+    seen = None if error == NOT_ECHOED else status
+    decision = decide(seen, error, sending.turn, answer.retry_after_s, schedule=schedule, jitter=jitter)
     return Outcome(
         sending=sending,
         state=_state_after(decision),
         due_at=now() + timedelta(seconds=decision.seconds) if isinstance(decision, RetryIn) else None,
-        status=answer.status,
-        error=answer.error,
+        status=status,
+        error=error,
         answer=None if answer.status is None else readable(answer.answer),
         address=answer.address,
         duration_ms=answer.duration_ms,
         gone=isinstance(decision, Gone),
+        echoed=echoed and isinstance(decision, Delivered),
     )
+
+
+def is_echo(answer: Answer, challenge: str) -> bool:
+    """Say whether an answer is a JSON object with this challenge in it."""
+    try:
+        said = json.loads(answer.answer)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(said, dict) and said.get("challenge") == challenge
 
 
 def _state_after(decision: Decision) -> DeliveryState:

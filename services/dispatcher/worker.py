@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The delivery worker: a courier, and Celery's ear for the bell, in one process."""
+"""The delivery worker: a courier, its errands, and Celery's ear for the bell, in one process."""
 
 import os
 import signal
@@ -9,10 +9,13 @@ from celery import signals
 
 from services.broker import make_app, make_worker
 from services.dispatcher.courier import Courier
+from services.dispatcher.errands import Errands
 from services.dispatcher.tasks import register
+from twinning import keyring
 from twinning.database import Database
 from twinning.settings import Settings
 from twinning.terms import Bell
+from twinning.vault import vault_of
 from twinning.workers import Heart
 
 # From SIGTERM to the end of the process no supervisor should have to wait for longer.
@@ -29,11 +32,19 @@ def run(settings: Settings) -> int:
     # The task takes microseconds, so there is nothing that a soft shutdown could wait for.
     app.conf.update(worker_soft_shutdown_timeout=0.0, worker_enable_soft_shutdown_on_idle=False)
     name = f"dispatcher@{socket.gethostname()[:40]}:{os.getpid()}"
-    database = Database(settings.database, ring=lambda _bell: courier.wake())
+
+    def wake() -> None:
+        courier.wake()
+        errands.wake()
+
+    database = Database(settings.database, lambda _bell: wake(), vault_of(settings.secrets_key))
+    keyring.must_open(database)
     courier = Courier(database, settings, name)
-    register(app, courier)
+    errands = Errands(database, settings, name)
+    register(app, wake)
 
     def halt(**_: object) -> None:
+        errands.halt()
         courier.halt(STOP_S)
 
     signals.worker_shutting_down.connect(halt, weak=False)
@@ -42,12 +53,15 @@ def run(settings: Settings) -> int:
     heart = Heart(database, name, "dispatcher")
     heart.start()
     courier.start()
+    errands.start()
     try:
         worker = make_worker(app, Bell.DELIVER, name)
         worker.start()
         return int(worker.exitcode or 0)
     finally:
+        errands.halt()
         courier.stop(STOP_S)
+        errands.stop(STOP_S)
         heart.stop()
         database.close()
 

@@ -19,8 +19,8 @@ from tests.faults.checking import assert_as_from_nothing, check, read_feed, refr
 from tests.faults.house import SCAN_S, House, Part, eventually, house
 from tests.faults.writing import Writing, settle_in
 from tests.receiver import Manner
-from twinning.deliveries import MOST_IN_FLIGHT
 from twinning.settings import PREFIX
+from twinning.turns import MOST_IN_FLIGHT
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(180)]
 

@@ -2,18 +2,21 @@
 """The rules of access, as one table: who may do what, and what the rest are told."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from tests.factories import Door, need, practice
 from twinning import rounds, suggestions
+from twinning.database import now
 from twinning.rounds import RoundRequest
 from twinning.terms import Role, SuggestionKind
 
 ROLES = ("staff", "own_coordinator", "own_city", "other_coordinator", "other_city")
 CITY = {"name": "Cork", "country": "IE"}
 HOOK = {"url": "https://hooks.limerick.ie/x"}
+LAST_HOUR = {"since": (now() - timedelta(hours=1)).isoformat(), "only": "all"}
 
 # Each request with the status that each role of ROLES is answered; {...} are ids of one Irish city's things.
 TABLE = """
@@ -46,7 +49,13 @@ GET    /v1/webhook-endpoints              200 200 200 200 200
 GET    /v1/webhook-endpoints/{endpoint}   200 404 200 404 404
 PATCH  /v1/webhook-endpoints/{endpoint}   200 404 200 404 404
 GET    /v1/webhook-endpoints/{endpoint}/deliveries 200 404 200 404 404
+POST   /v1/webhook-endpoints/{endpoint}/rotate-secret 200 404 200 404 404
+POST   /v1/webhook-endpoints/{endpoint}/replay 202 404 202 404 404
+GET    /v1/replays/{replay}               200 404 200 404 404
+POST   /v1/replays/{replay}/cancel        200 404 409 404 404
 GET    /v1/deliveries/{delivery}          200 404 200 404 404
+POST   /v1/deliveries/{delivery}/retry    202 404 202 404 404
+GET    /v1/events/{event}                 200 200 200 404 404
 GET    /v1/events                         200 200 200 200 200
 GET    /v1/api-keys                       200 403 403 403 403
 POST   /v1/api-keys                       201 403 403 403 403
@@ -70,6 +79,8 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/v1/matching-rounds"): {"kind": "twinning"},
     ("POST", "/v1/webhook-endpoints"): HOOK,
     ("PATCH", "/v1/webhook-endpoints/{endpoint}"): {"description": "x"},
+    ("POST", "/v1/webhook-endpoints/{endpoint}/rotate-secret"): {},
+    ("POST", "/v1/webhook-endpoints/{endpoint}/replay"): LAST_HOUR,
     ("POST", "/v1/api-keys"): {"role": "staff", "name": "x"},
 }
 
@@ -93,7 +104,8 @@ def world(shared: Door) -> World:
         "other_coordinator": shared.coordinator("KR"),
         "other_city": shared.of_city(other["id"]),
     }
-    hook = shared.client.post("/v1/webhook-endpoints", json=HOOK, headers=keys["own_city"]).json()
+    wanted = {**HOOK, "description": "The one of the table", "url": f"{HOOK['url']}/2"}
+    hook = shared.client.post("/v1/webhook-endpoints", json=wanted, headers=keys["own_city"]).json()
     ids = {
         "city": city["id"],
         "practice": shared.practice(city["id"])["id"],
@@ -105,7 +117,10 @@ def world(shared: Door) -> World:
     asked = shared.client.post("/v1/matching-rounds", json={"kind": "twinning"}, headers=shared.staff)
     made = shared.client.post("/v1/api-keys", json={"role": "staff", "name": "x"}, headers=shared.staff)
     log = shared.client.get(f"/v1/webhook-endpoints/{hook['id']}/deliveries", headers=shared.staff).json()
-    ids |= {"round": asked.json()["id"], "key": made.json()["id"], "delivery": log["items"][0]["id"]}
+    path = f"/v1/webhook-endpoints/{hook['id']}/replay"
+    replay = shared.client.post(path, json=LAST_HOUR, headers=shared.staff).json()
+    ids |= {"round": asked.json()["id"], "key": made.json()["id"], "replay": replay["id"]}
+    ids |= {"delivery": log["items"][0]["id"], "event": log["items"][0]["event_id"]}
     return World(ids, keys)
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.factories import Door
-from twinning import examples
+from twinning import examples, hook_examples
 
 JSON_TYPE = {"Content-Type": "application/json"}
 ANYTHING = st.recursive(
@@ -26,7 +26,7 @@ TAKERS = [
     ("POST", "/v1/cities/{city}/needs", examples.NEED_REQUEST),
     ("PUT", "/v1/cities/{city}/needs/ref", examples.NEED_REQUEST),
     ("POST", "/v1/matching-rounds", examples.ROUND_REQUEST),
-    ("POST", "/v1/webhook-endpoints", examples.ENDPOINT_REQUEST),
+    ("POST", "/v1/webhook-endpoints", hook_examples.ENDPOINT_REQUEST),
     ("POST", "/v1/api-keys", examples.KEY_REQUEST),
 ]
 

@@ -104,8 +104,9 @@ def test_a_preview_that_takes_longer_is_asked_for_again(
 
 def test_a_ping_is_answered_with_its_attempt(front: Door) -> None:
     """A test delivery goes to its endpoint alone, and its outcome is the answer."""
+    hooks = [HOOK, {**HOOK, "url": f"{HOOK['url']}/2"}]
     made = [
-        front.client.post("/v1/webhook-endpoints", json=HOOK, headers=front.staff).json() for _ in range(2)
+        front.client.post("/v1/webhook-endpoints", json=hook, headers=front.staff).json() for hook in hooks
     ]
     path = f"/v1/webhook-endpoints/{made[0]['id']}"
     with ThreadPoolExecutor() as pool:
@@ -122,17 +123,30 @@ def test_a_ping_is_answered_with_its_attempt(front: Door) -> None:
 
 
 def test_a_ping_to_nobody_says_where_to_look(embedded: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a dispatcher a ping is 202 with the log's address; to a disabled endpoint it is a conflict."""
+    """Without a dispatcher a ping is 202 with the log's address."""
     monkeypatch.setattr(asking, "PING_SLACK_S", 0.1 - embedded.settings.webhook_timeout_s)
     made = embedded.client.post("/v1/webhook-endpoints", json=HOOK, headers=embedded.staff).json()
     path = f"/v1/webhook-endpoints/{made['id']}"
     answer = embedded.client.post(f"{path}/ping", headers=embedded.staff)
     log = embedded.client.get(answer.headers["location"], headers=embedded.staff).json()["items"]
-    embedded.client.patch(path, json={"enabled": False}, headers=embedded.staff)
-    disabled = embedded.client.post(f"{path}/ping", headers=embedded.staff)
 
     assert (answer.status_code, [each["state"] for each in log]) == (202, ["pending"])
-    assert disabled.status_code == 409
+
+
+def test_an_endpoint_that_is_off_is_tested_all_the_same(front: Door) -> None:
+    """A test delivery goes to a disabled endpoint at once, and nothing else does."""
+    wanted = {**HOOK, "enabled": False}
+    made = front.client.post("/v1/webhook-endpoints", json=wanted, headers=front.staff).json()
+    path = f"/v1/webhook-endpoints/{made['id']}"
+    front.city()
+    with ThreadPoolExecutor() as pool:
+        working = pool.submit(_deliver, front)
+        answer = front.client.post(f"{path}/ping", headers=front.staff)
+        working.result()
+    log = front.client.get(f"{path}/deliveries", headers=front.staff).json()["items"]
+
+    assert (answer.status_code, answer.json()["attempts"][0]["status"]) == (200, 204)
+    assert [each["state"] for each in log] == ["delivered", "held"]
 
 
 def test_the_feed_answers_when_something_happens(front: Door) -> None:

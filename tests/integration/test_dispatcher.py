@@ -22,13 +22,13 @@ from tests.hooks import (
     subscribe,
 )
 from tests.receiver import Manner, Received, Receiver
-from twinning import endpoints
+from twinning import endpoints, switching
 from twinning.database import Database, now
-from twinning.deliveries import MOST_IN_FLIGHT
 from twinning.endpoints import new_secrets
 from twinning.events import EventType
 from twinning.outbox import StoredEvent
 from twinning.terms import DeliveryState
+from twinning.turns import MOST_IN_FLIGHT
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def test_gone_holds_and_enabling_releases_in_order(database: Database, receiver:
         assert len(receiver.got()) == 1
         receiver.behave("/a", Manner())
         with database.transaction() as session:
-            endpoints.enable(session, endpoints.get(session, row.id))
+            switching.enable(session, endpoints.get(session, row.id))
         one.wake()
         receiver.wait_for(1 + len(ids))
         all_are(database, DeliveryState.DELIVERED)

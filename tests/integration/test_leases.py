@@ -8,12 +8,13 @@ import pytest
 from sqlmodel import col, update
 
 from tests.hooks import attempts, deliveries, ping, reload, subscribe
-from twinning import endpoints
+from twinning import endpoints, switching
 from twinning.database import Database, now
-from twinning.deliveries import MOST_IN_FLIGHT, MOST_TRIES, Sending, give_back, take_due
+from twinning.deliveries import MOST_TRIES, Sending, give_back, take_due
 from twinning.endpoints import Delivery
 from twinning.outcomes import FAILING_FOR, FAILING_TRIES, Outcome, settle
 from twinning.terms import DeliveryState
+from twinning.turns import MOST_IN_FLIGHT
 
 URL = "https://hooks.learningcity.org/in"
 
@@ -85,7 +86,7 @@ def test_a_disabled_endpoint_gets_nothing(database: Database) -> None:
     ping(database, [row], 2)
     [sending] = take(database, most=1)
     with database.transaction() as session:
-        endpoints.disable(session, endpoints.get(session, row.id), "asked")
+        switching.disable(session, endpoints.get(session, row.id), "asked")
     assert sorted(one.state for one in deliveries(database)) == [DeliveryState.HELD, DeliveryState.PENDING]
     write(database, [outcome(sending, 500)])
     assert {one.state for one in deliveries(database)} == {DeliveryState.HELD}
@@ -98,7 +99,7 @@ def test_a_success_in_the_air_outlives_the_disabling(database: Database) -> None
     ping(database, [row])
     [sending] = take(database)
     with database.transaction() as session:
-        endpoints.disable(session, endpoints.get(session, row.id), "asked")
+        switching.disable(session, endpoints.get(session, row.id), "asked")
     assert write(database, [outcome(sending)]) == {sending.delivery_id}
     assert [one.state for one in deliveries(database)] == [DeliveryState.DELIVERED]
 

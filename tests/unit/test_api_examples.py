@@ -8,14 +8,14 @@ from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 
 from services.api.openapi import Problem
-from services.api.routes import endpoints, events, health, previews, reference
+from services.api.routes import deliveries, endpoints, events, health, previews, reference
 from services.api.webhooks import EVENT_TYPES
-from twinning import cities, examples, keys, listings, rounds, subscriptions, suggestions
+from twinning import cities, examples, keys, listings, replays, rounds, subscriptions, suggestions
 from twinning import previews as asked_previews
 
 MODULES = (
-    endpoints, events, health, previews, reference, cities, keys, listings, rounds, subscriptions,
-    suggestions, asked_previews,
+    deliveries, endpoints, events, health, previews, reference, cities, keys, listings, rounds, subscriptions,
+    replays, suggestions, asked_previews,
 )  # fmt: skip
 SHAPES = {name: getattr(module, name) for module in MODULES for name in vars(module)} | {"Problem": Problem}
 

@@ -13,12 +13,13 @@ from sqlmodel import SQLModel
 
 from services.cli.main import app
 from services.dispatcher.client import ErrorClass
-from twinning import catalogue, idempotency, outbox, previews, rounds, tallies, workers
+from services.dispatcher.delivery import NOT_ECHOED
+from twinning import catalogue, idempotency, outbox, previews, replays, rounds, tallies, workers
 from twinning.events import EVENTS, EventType, schema
 from twinning.settings import RETRY_SCHEDULE_S, Settings
 
 # Importing these defines every table.
-TABLES = (catalogue, idempotency, outbox, previews, rounds, tallies, workers)
+TABLES = (catalogue, idempotency, outbox, previews, replays, rounds, tallies, workers)
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -153,7 +154,7 @@ def test_every_kind_of_failure_is_explained() -> None:
         r"^\| `([a-z]+_[a-z_]+|timeout|interrupted)` \|", page("docs/webhooks.md"), re.MULTILINE
     )
 
-    assert sorted(told) == sorted({*get_args(ErrorClass), "interrupted", "stale_lease"})
+    assert sorted(told) == sorted({*get_args(ErrorClass), NOT_ECHOED, "interrupted", "stale_lease"})
 
 
 def test_the_shown_receiver_is_the_one_that_is_tested() -> None:

@@ -56,7 +56,8 @@ def test_postgresql_may_be_spelled_as_people_do(spelling: str, monkeypatch: pyte
         ("RETRY_SCHEDULE_S", ""),
         ("WEBHOOK_ALLOW_CIDRS", "10.0.0.1/8"),
         ("WEBHOOK_TIMEOUT_S", "0"),
-        ("WEBHOOK_VERIFY", "on"),
+        ("WEBHOOK_VERIFY", "perhaps"),
+        ("SECRETS_KEY", "too short"),
         ("MODERATION", "on"),
         ("RATE_PER_MINUTE", "-1"),
         ("LEASE_S", "nan"),
@@ -77,6 +78,16 @@ def test_a_wrong_value_is_refused_by_name(name: str, value: str, monkeypatch: py
 def test_a_password_never_stands_in_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """A refused URL is not repeated, since it may hold a password."""
     monkeypatch.setenv("TWINNING_DATABASE_URL", "mysql://user:tulip@host/name")
+
+    with pytest.raises(WrongSetting) as refused:
+        Settings.load()
+
+    assert "tulip" not in refused.value.detail
+
+
+def test_a_key_never_stands_in_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refused key is not repeated."""
+    monkeypatch.setenv("TWINNING_SECRETS_KEY", "tulip")
 
     with pytest.raises(WrongSetting) as refused:
         Settings.load()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Webhook endpoints and their deliveries over HTTP, for the keys that own them and for staff."""
+"""Webhook endpoints over HTTP, for the keys that own them and for staff."""
 
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -19,7 +20,7 @@ from services.api.dependencies import (
     page,
 )
 from services.api.transactions import KeyedRoute
-from twinning import endpoints, subscriptions
+from twinning import endpoints, keyring, subscriptions
 from twinning.endpoints import WebhookEndpoint
 from twinning.fields import Shape
 from twinning.subscriptions import (
@@ -28,16 +29,10 @@ from twinning.subscriptions import (
     EndpointPublic,
     EndpointShown,
     EndpointUpdate,
+    RotationRequest,
 )
-from twinning.terms import DeliveryState
 
 router = APIRouter(tags=["webhook endpoints"], route_class=KeyedRoute)
-
-
-class DeliveryFilter(Page):
-    """Which deliveries to list."""
-
-    state: DeliveryState | None = None
 
 
 class PingWaiting(Shape):
@@ -56,10 +51,10 @@ def make_endpoint(
     wanted: EndpointCreate, session: Db, caller: Who, settings: House, answer: Response
 ) -> EndpointShown:
     """Make a webhook endpoint; its secret is shown in this answer and never again."""
-    row = subscriptions.create(session, caller.key_id, wanted, asking.rules_of(settings))
+    row = asking.make_endpoint(session, caller.key_id, wanted, settings)
     answer.headers["Location"] = f"/v1/webhook-endpoints/{row.id}"
     answer.headers["ETag"] = etag(row.version)
-    return subscriptions.shown(row)
+    return subscriptions.shown(session, row)
 
 
 @router.get("/webhook-endpoints")
@@ -90,7 +85,7 @@ def change_endpoint(
     """Change the fields that are sent; enabling releases the events that were held."""
     row = access.own_endpoint(session, caller, endpoint_id, hold=True)
     must_match(if_match, row.version)
-    subscriptions.change(session, row, wanted, asking.rules_of(settings))
+    asking.change_endpoint(session, row, wanted, settings)
     return _shown(row, answer)
 
 
@@ -119,19 +114,18 @@ def ping_endpoint(
     return answer
 
 
-@router.get("/webhook-endpoints/{endpoint_id}/deliveries")
-def list_deliveries(
-    endpoint_id: Identifier, wanted: Annotated[DeliveryFilter, Query()], session: Db, caller: Who
-) -> Listed[DeliveryPublic]:
-    """List an endpoint's deliveries with their attempts, newest first."""
-    access.own_endpoint(session, caller, endpoint_id)
-    before = wanted.after(str) or (None,)
-    rows = endpoints.deliveries_of(session, endpoint_id, wanted.limit + 1, before[0], state=wanted.state)
-    told = asking.show_deliveries(session, rows)
-    return page(wanted, told, lambda each: each, lambda each: [each.id])
-
-
-@router.get("/deliveries/{delivery_id}")
-def read_delivery(delivery_id: Identifier, session: Db, caller: Who) -> DeliveryPublic:
-    """Read a delivery with its attempts."""
-    return asking.show_deliveries(session, [access.own_delivery(session, caller, delivery_id)])[0]
+@router.post("/webhook-endpoints/{endpoint_id}/rotate-secret")
+def rotate_secret(
+    endpoint_id: Identifier,
+    wanted: RotationRequest,
+    session: Db,
+    caller: Who,
+    answer: Response,
+    if_match: IfMatch = None,
+) -> EndpointShown:
+    """Give an endpoint a new secret, shown in this answer only; the one before signs, too, for a while."""
+    row = access.own_endpoint(session, caller, endpoint_id, hold=True)
+    must_match(if_match, row.version)
+    keyring.rotate(session, row, timedelta(seconds=wanted.grace_seconds))
+    answer.headers["ETag"] = etag(row.version)
+    return subscriptions.shown(session, row)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field, field_validator
 from sqlmodel import Session
 
-from services.api.dependencies import Db, Filter, Who
+from services.api.dependencies import Db, Filter, Identifier, Who
 from services.api.transactions import Afterwards, KeyedRoute
 from twinning import endpoints, outbox
 from twinning.events import EventType
@@ -90,9 +90,21 @@ def read_events(
     return found or _written([], wanted.limit)
 
 
+@router.get("/events/{event_id}", response_model=FeedItem)
+def read_event(event_id: Identifier, session: Db, caller: Who) -> Response:
+    """Read one event in full, as one too long for a webhook has to be."""
+    row = outbox.one(session, caller, event_id)
+    return Response(_item(row), media_type="application/json")
+
+
+def _item(row: StoredEvent) -> str:
+    """Write an event from its frozen body, so that it reads as it was signed."""
+    return f'{{"id":"{row.id}",{row.body[1:]}'
+
+
 def _written(rows: Sequence[StoredEvent], limit: int) -> Response:
-    """Write events from their frozen bodies, so that they read as they were signed."""
-    items = ",".join(f'{{"id":"{row.id}",{row.body[1:]}' for row in rows[:limit])
+    """Write a page of events."""
+    items = ",".join(map(_item, rows[:limit]))
     following = f'"{rows[limit - 1].id}"' if len(rows) > limit else "null"
     return Response(f'{{"items":[{items}],"next_cursor":{following}}}', media_type="application/json")
 

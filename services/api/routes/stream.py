@@ -11,7 +11,7 @@ from services.api.dependencies import Db, Filter, Who
 from services.api.following import Stream
 from services.api.routes.events import LATEST, EventsWanted, place
 from services.api.transactions import KeyedRoute
-from twinning import examples, outbox
+from twinning import examples, hook_examples, outbox
 
 router = APIRouter(tags=["events"], route_class=KeyedRoute)
 
@@ -22,8 +22,8 @@ STREAM_SHOWN: dict[int | str, dict[str, Any]] = {
         "content": {
             EVENT_STREAM: {
                 "schema": {"type": "string"},
-                "example": f"id: {examples.EVENT}\nevent: city.registered\ndata: "
-                + json.dumps({"id": examples.EVENT, **examples.event("city.registered")})
+                "example": f"id: {hook_examples.EVENT}\nevent: city.registered\ndata: "
+                + json.dumps({"id": hook_examples.EVENT, **examples.event("city.registered")})
                 + "\n\n",
             }
         },
