@@ -93,13 +93,10 @@ def round_from_text(needs: list[str], practices: list[str]) -> Row:
     return Row(name, spent[0], "TfidfVectorizer, cosine, argsort", spent[1], 10)
 
 
-def best_first(index: MatchIndex) -> list[NDArray[np.int64]]:
+def best_first(index: MatchIndex) -> NDArray[np.int64]:
     """The practices with the highest T1 of each need."""
-    needs, practices = index.keys(NEED), index.keys(PRACTICE)
-    blocks = (
-        index.first_scores(needs[start : start + 500], practices) for start in range(0, len(needs), 500)
-    )
-    return [np.argpartition(-block, TOP)[:, :TOP] for block in blocks]
+    needs, _ = index.weighed(index.keys(NEED))
+    return index.snapshot().join.top(needs.rows, TOP)[1]
 
 
 def searching(documents: int, queries: int) -> Iterator[Row]:

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from services.matcher.engine import kernels, many, weights
-from services.matcher.engine.join import Asked, Rows
+from services.matcher.engine.join import Asked
 from services.matcher.engine.lists import Items, Numbers, Weights, grown
 from services.matcher.engine.scoring import Query, Scoring
 from services.matcher.engine.shelf import Key
@@ -120,17 +120,13 @@ class MatchIndex(Scoring):
         self, keys: list[Key], masks: list[Mask | None], floor: float, limit: int | None
     ) -> dict[Key, list[Match]]:
         """The matches of those needs of a block that need not be ranked by themselves."""
-        shelf, rows, snapshot = self._shelves[NEED], self._shelves[PRACTICE].rows, self.snapshot()
-        sizes, terms, counts = shelf.rows.gather([shelf.slots[key] for key in keys])
+        rows, snapshot = self._shelves[PRACTICE].rows, self.snapshot()
+        needs, lengths = self.weighed(keys)
         factors = self._worth(np.arange(len(self._stems)))
-        heavy = weights.NEED_WEIGHT[counts] * factors[terms]
-        lengths = weights.lengths(heavy, sizes)
-        own = heavy / np.repeat(lengths, sizes)
-        needs = many.Needs(np.append(0, np.cumsum(sizes)), terms, own)
         spans = zip(needs.ptr.tolist(), needs.ptr[1:].tolist(), lengths.tolist(), strict=False)
-        lent = many.Needs.of([self._lent(terms[first:last], length) for first, last, length in spans])
+        lent = many.Needs.of([self._lent(needs.terms[first:last], length) for first, last, length in spans])
         asked = Asked(np.full(len(keys), floor), *many.lines_of(masks, len(self._cities)))
-        selected = snapshot.join.select(Rows(*needs[:2], own.astype(np.float32)), many.KEEP, asked, many.ROOM)
+        selected = snapshot.join.select(needs.rows, many.KEEP, asked, many.ROOM)
         chosen = many.Chosen(
             snapshot.named(selected.rows), selected.lost, snapshot.named(selected.above), selected.above_count
         )
@@ -233,17 +229,22 @@ class MatchIndex(Scoring):
         dense[terms] = 0.0
         return found
 
-    def first_scores(self, needs: Sequence[Key], practices: Sequence[Key]) -> Weights:
-        """T1 of every one of some needs (rows) with every one of some practices (columns)."""
-        shelf, other = self._shelves[NEED], self._shelves[PRACTICE]
+    def weighed(self, needs: Sequence[Key]) -> tuple[many.Needs, Weights]:
+        """Some needs at length 1, their terms in the order of the stems, and the length that each had."""
+        shelf = self._shelves[NEED]
         sizes, terms, counts = shelf.rows.gather([shelf.slots[key] for key in needs])
         heavy = weights.NEED_WEIGHT[counts] * self._worth(terms)
-        heavy /= np.repeat(weights.lengths(heavy, sizes), sizes)
+        lengths = weights.lengths(heavy, sizes)
+        return many.Needs(np.append(0, np.cumsum(sizes)), terms, heavy / np.repeat(lengths, sizes)), lengths
+
+    def first_scores(self, needs: Sequence[Key], practices: Sequence[Key]) -> Weights:
+        """T1 of every one of some needs (rows) with every one of some practices (columns)."""
+        asked, other = self.weighed(needs)[0], self._shelves[PRACTICE]
         slots = np.array([other.slots[key] for key in practices], np.int64)
         widths, columns, times = other.rows.gather(slots)
         values = weights.PRACTICE_WEIGHT[times] * np.repeat(self._scales_of(slots), widths)
         width = len(self._stems)
-        left = csr_array((heavy, terms, np.append(0, np.cumsum(sizes))), shape=(len(needs), width))
+        left = csr_array((asked.values, asked.terms, asked.ptr), shape=(len(needs), width))
         right = csr_array((values, columns, np.append(0, np.cumsum(widths))), shape=(len(practices), width))
         products: Weights = (left @ right.T).toarray()
         return products

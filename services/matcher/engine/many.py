@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from services.matcher.engine import kernels
 from services.matcher.engine.compiled import compiled
-from services.matcher.engine.join import Join
+from services.matcher.engine.join import Join, Rows
 from services.matcher.engine.kernels import Entries, Items, Numbers, Weights
 
 KEEP = 8
@@ -77,6 +77,11 @@ class Needs(NamedTuple):
         """Those of needs that were weighed one by one."""
         heads = np.cumsum([0, *(len(terms) for terms, _ in parts)])
         return cls(heads, np.concatenate([t for t, _ in parts]), np.concatenate([v for _, v in parts]))
+
+    @property
+    def rows(self) -> Rows:
+        """The same in single precision, as the join asks with them."""
+        return Rows(self.ptr, self.terms, self.values.astype(np.float32))
 
 
 class Chosen(NamedTuple):
