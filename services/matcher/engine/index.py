@@ -130,11 +130,12 @@ class MatchIndex(Scoring):
         feedback = many.Feedback(weights.PRACTICE_WEIGHT, factors, snapshot.stem_place, *_WIDENING)
         answers = many.Answers.room_for(len(keys))
         many.answer(needs, practices, chosen, feedback, floor, answers)
-        return {
-            key: self._matches(key, *(column[line, :count] for column in answers[1:]), limit=limit)
-            for line, (key, count) in enumerate(zip(keys, answers.found.tolist(), strict=True))
-            if count != many.ALONE
-        }
+        found = {}
+        for line, (key, count) in enumerate(zip(keys, answers.found.tolist(), strict=True)):
+            if count != many.ALONE:
+                slots, first, score = (column[line, :count] for column in answers[1:])
+                found[key] = self._matches(key, slots, first, score, limit)
+        return found
 
     def _matches(
         self, need: Key, slots: Numbers, first: Weights, score: Weights, limit: int | None

@@ -7,9 +7,9 @@ with ``A = Σ a²``, ``B = Σ a² c`` and ``C = Σ a² c²``: an arrival changes
 own terms, which moves B and C of the needs on those terms' lists alone.
 
 Not even those at once. While no c and not L has drifted further than ``DRIFT`` from where it was last
-settled, no length has moved by more than ``DRIFT √A`` for each of the two (the triangle inequality), and
-that is taken off beforehand. A frequent term, whose list is long, drifts by one part in df with each arrival, so it is
-settled once in df times ``DRIFT`` arrivals; rare terms are settled at once, and their lists are short.
+settled, no length has moved by more than ``DRIFT √A`` for each of the two (the triangle inequality), and that
+is taken off beforehand. A frequent term, whose list is long, drifts by one part in df with each arrival, so
+it is settled once in df times ``DRIFT`` arrivals; rare terms are settled at once, and their lists are short.
 
 The bound steers a filter; whoever passes it is computed again from its own terms, so nothing of this reaches
 a score.
