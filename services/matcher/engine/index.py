@@ -133,8 +133,10 @@ class MatchIndex(Scoring):
         found = {}
         for line, (key, count) in enumerate(zip(keys, answers.found.tolist(), strict=True)):
             if count != many.ALONE:
-                slots, first, score = (column[line, :count] for column in answers[1:])
-                found[key] = self._matches(key, slots, first, score, limit)
+                inside = (line, slice(count))
+                found[key] = self._matches(
+                    key, answers.slots[inside], answers.first[inside], answers.score[inside], limit
+                )
         return found
 
     def _matches(
