@@ -42,27 +42,35 @@ def candidates(scores: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[
     return left.astype(np.int64), right.astype(np.int64)
 
 
+class _Market:
+    """One market for both; each keeps the total that it found."""
+
+    def __init__(
+        self, scores: NDArray[np.float64], left: NDArray[np.int64], right: NDArray[np.int64]
+    ) -> None:
+        self._scores, self._left, self._right = scores, left, right
+        self._worth, self._room = scores[left, right], np.ones(len(scores), np.int64)
+        self.total: dict[str, float] = {}
+
+    def ours(self) -> None:
+        """Share out the candidates."""
+        chosen = assign(self._left, self._right, self._worth, self._room, self._room)
+        self.total["ours"] = float(self._worth[chosen].sum())
+
+    def peer(self) -> None:
+        """Assign by all scores."""
+        self.total["peer"] = float(self._scores[linear_sum_assignment(self._scores, maximize=True)].sum())
+
+
 def rows(*, large: bool = False) -> Iterator[Row]:
     """Compare at 5,000 cities a side, and with `large` at 10,000, where the peer takes 800 MB."""
     for size, must in (SMALL, LARGE) if large else (SMALL,):
         scores = scores_of(size)
         left, right = candidates(scores)
-        worth, room = scores[left, right], np.ones(size, np.int64)
-
-        def ours(
-            left: NDArray[np.int64] = left,
-            right: NDArray[np.int64] = right,
-            worth: NDArray[np.float64] = worth,
-            room: NDArray[np.int64] = room,
-        ) -> float:
-            return float(worth[assign(left, right, worth, room, room)].sum())
-
-        def peer(scores: NDArray[np.float64] = scores) -> float:
-            return float(scores[linear_sum_assignment(scores, maximize=True)].sum())
-
-        total, best = ours(), peer()
-        ours_s, peer_s = side_by_side(ours, peer, turns=3 if size <= SMALL[0] else 1, warm=False)
-        note = f"{len(left)} candidates, total {total / best:.6f} of the optimum (must 0.999)"
+        market = _Market(scores, left, right)
+        ours_s, peer_s = side_by_side(market.ours, market.peer, turns=3 if size < LARGE[0] else 1, warm=False)
+        share = market.total["ours"] / market.total["peer"]
+        note = f"{len(left)} candidates, total {share:.6f} of the optimum (must 0.999)"
         yield Row(
             f"share out {size} cities a side, one to one",
             ours_s,

@@ -3,9 +3,11 @@
 
 ``python benchmarks/quality.py --data DIR`` takes each folder of DIR with ``docs.jsonl``, ``queries.jsonl``
 and ``qrels.txt`` as a collection, runs the engine over it as `twinning search` does, and prints nDCG@10,
-Recall@100 and MRR. Where bm25s can be imported it runs beside as a peer. A folder named in
-``--without-titles`` leaves titles out. ``--prior`` prints instead the table that the prior of the bands was
-read from.
+Recall@100 and MRR. Where bm25s can be imported it runs beside as a peer, and the last line gives the mean
+ratio of each measure to it, without the collections named in ``--apart``. A folder named in
+``--without-titles`` leaves titles out. ``--bands`` prints instead how well the first score tells answers from
+others and needs that have an answer from needs that have none; ``--prior`` the table that the prior of the
+bands was read from.
 
 The measures follow trec_eval: gain is the grade, equal scores are ordered by id, last first, and a query
 that finds nothing counts 0. The collections are not ours to ship.
@@ -26,6 +28,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from services.matcher.engine.index import MatchIndex
 from services.matcher.engine.store import NEED, PRACTICE
@@ -94,13 +98,18 @@ MEASURES: dict[str, Callable[[list[str], dict[str, float]], float]] = {
 }
 
 
-def run_engine(collection: Collection) -> Run:
-    """Our engine: needs and texts together in the idf, ranked by T3."""
-    index = MatchIndex(
+def index_of(collection: Collection) -> MatchIndex:
+    """The index of a collection: its texts as practices, its queries as needs."""
+    return MatchIndex(
         (f"{kind}:{key}", kind, None, count_terms(text))
         for kind, texts in ((PRACTICE, collection.texts), (NEED, collection.queries))
         for key, text in texts.items()
     )
+
+
+def run_engine(collection: Collection) -> Run:
+    """Our engine: needs and texts together in the idf, ranked by T3."""
+    index = index_of(collection)
     run = {}
     for query in collection.queries:
         found = index.rank(f"{NEED}:{query}", limit=DEPTH)
@@ -126,8 +135,16 @@ def run_bm25s(collection: Collection) -> Run:
     }
 
 
-def print_quality(collections: list[Collection]) -> None:
-    """A line for each collection and engine."""
+def means(run: Run, collection: Collection) -> list[float]:
+    """The mean of each measure over the queries that have an answer."""
+    return [
+        statistics.fmean(measure(run.get(query, []), grades) for query, grades in collection.grades.items())
+        for measure in MEASURES.values()
+    ]
+
+
+def print_quality(collections: list[Collection], apart: list[str]) -> None:
+    """A line for each collection and engine, and the mean ratios to the peer."""
     engines = {"twinning": run_engine}
     if importlib.util.find_spec("bm25s"):
         engines["bm25s"] = run_bm25s
@@ -135,19 +152,50 @@ def print_quality(collections: list[Collection]) -> None:
         f"{'collection':<12}{'engine':<10}{'queries':>8}" + "".join(f"{name:>12}" for name in MEASURES),
         "  ms/query",
     )
+    ratios = []
     for collection in collections:
+        found = {}
         for name, engine in engines.items():
             begun = time.perf_counter()
             run = engine(collection)
             spent = (time.perf_counter() - begun) / max(1, len(collection.queries)) * 1000
-            means = (
-                statistics.fmean(
-                    measure(run.get(query, []), grades) for query, grades in collection.grades.items()
-                )
-                for measure in MEASURES.values()
-            )
-            figures = "".join(f"{mean:12.4f}" for mean in means)
+            found[name] = means(run, collection)
+            figures = "".join(f"{mean:12.4f}" for mean in found[name])
             print(f"{collection.name:<12}{name:<10}{len(collection.grades):>8}{figures}{spent:10.2f}")
+        if "bm25s" in found and collection.name not in apart:
+            ratios.append([ours / peer for ours, peer in zip(*found.values(), strict=True)])
+    if ratios:
+        columns = "".join(f"{statistics.fmean(column):12.3f}" for column in zip(*ratios, strict=True))
+        print(f"{'mean ratio':<12}{'to bm25s':<10}{len(ratios):>8}{columns}")
+
+
+def auc(good: NDArray[np.float64], bad: NDArray[np.float64]) -> float:
+    """The chance that a good one scores above a bad one; equal scores count half."""
+    ranks = rankdata(np.concatenate([good, bad]))[: len(good)]
+    return float((ranks.sum() - len(good) * (len(good) + 1) / 2) / (len(good) * len(bad)))
+
+
+def print_bands(collections: list[Collection]) -> None:
+    """What the first score is worth as a signal, by collection, and the mean.
+
+    `first tens`: among the ten best texts of every query, all queries in one, answers against others.
+    `no match`: the best score of queries whose best text is an answer, against the best score of every query
+    once all its answers are taken away.
+    """
+    print(f"{'collection':<12}{'first tens':>12}{'no match':>12}")
+    rows = []
+    for collection in collections:
+        needs = [f"{NEED}:{query}" for query in collection.grades]
+        scores = index_of(collection).first_scores(needs, [f"{PRACTICE}:{text}" for text in collection.texts])
+        answers = np.array([[text in own for text in collection.texts] for own in collection.grades.values()])
+        tens = np.argsort(-scores, axis=1, kind="stable")[:, :10]
+        ten, right = np.take_along_axis(scores, tens, 1), np.take_along_axis(answers, tens, 1)
+        without = np.where(answers, 0.0, scores).max(axis=1)
+        rows.append((auc(ten[right], ten[~right]), auc(ten[right[:, 0], 0], without)))
+        print(f"{collection.name:<12}" + "".join(f"{value:12.3f}" for value in rows[-1]))
+    print(
+        f"{'mean':<12}" + "".join(f"{statistics.fmean(column):12.3f}" for column in zip(*rows, strict=True))
+    )
 
 
 def small_catalogue(
@@ -208,13 +256,22 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="a folder of collections")
     parser.add_argument("--without-titles", nargs="*", default=["stackfaq"], metavar="NAME")
+    parser.add_argument("--apart", nargs="*", default=["covidfaq"], metavar="NAME")
+    parser.add_argument(
+        "--bands", action="store_true", help="print what the first score is worth as a signal"
+    )
     parser.add_argument("--prior", action="store_true", help="print how the prior of the bands was measured")
     given = parser.parse_args()
     folders = sorted(path.parent for path in given.data.glob("*/qrels.txt"))
     if not folders:
         parser.error(f"{given.data} holds no folder with a qrels.txt")
     collections = [read_collection(each, titles=each.name not in given.without_titles) for each in folders]
-    (print_prior if given.prior else print_quality)(collections)
+    if given.prior:
+        print_prior(collections)
+    elif given.bands:
+        print_bands(collections)
+    else:
+        print_quality(collections, given.apart)
 
 
 if __name__ == "__main__":

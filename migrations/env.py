@@ -6,7 +6,15 @@ from sqlalchemy import String, text
 from sqlmodel import SQLModel
 from sqlmodel.sql.sqltypes import AutoString
 
-from twinning import catalogue, idempotency, outbox, previews, rounds, workers  # noqa: F401 - they define the tables
+from twinning import (  # noqa: F401 - they define the tables
+    catalogue,
+    idempotency,
+    outbox,
+    previews,
+    rounds,
+    tallies,
+    workers,
+)
 from twinning.database import Database, Instant
 
 # Two processes that start together must not both make the tables.

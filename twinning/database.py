@@ -61,6 +61,11 @@ def new_id() -> str:
     return str(uuid7s.uuid7())
 
 
+def made_at(id_: str) -> datetime:
+    """Read from an id when it was made, to the millisecond (RFC 9562, section 5.7)."""
+    return datetime.fromtimestamp(int(id_[:8] + id_[9:13], 16) / 1000, UTC)
+
+
 def now() -> datetime:
     """Tell the time, in UTC."""
     return datetime.now(UTC)
@@ -258,6 +263,19 @@ def put(
         statement = insert.on_conflict_do_nothing(index_elements=list(key))
     # A None that is given is meant: without this the column's default would stand in for it.
     session.execute(statement, list(rows), execution_options={"render_nulls": True})
+
+
+def add_up(
+    session: Session, table: type[SQLModel], rows: Sequence[dict[str, Any]], key: Sequence[str], column: str
+) -> None:
+    """Insert rows; where one with the same `key` stands, add to its `column`."""
+    if not rows:
+        return
+    dialect = session.get_bind().dialect.name
+    insert = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+    more = {column: getattr(table, column) + insert.excluded[column]}
+    statement = insert.on_conflict_do_update(index_elements=list(key), set_=more)
+    session.connection().execute(statement, list(rows))
 
 
 def holds(session: Session, column: Any, value: str) -> ColumnElement[bool]:

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlmodel import Session, col
 
-from twinning import endpoints
+from twinning import endpoints, tallies
 from twinning.database import Instant, now
 from twinning.endpoints import Attempt, Delivery, WebhookEndpoint, is_state
 from twinning.outbox import StoredEvent
@@ -119,6 +119,7 @@ def _take_back(session: Session, moment: datetime) -> None:
         )
         .execution_options(synchronize_session=False)
     )
+    tallies.count(session, {(tallies.LEASES_EXPIRED, ""): len(ids)})
 
 
 def _pick_endpoints(session: Session, most: int, moment: datetime) -> Sequence[str]:

@@ -149,6 +149,13 @@ def identify(session: Session, key: str) -> Caller:
     return caller_of(row)
 
 
+def good_among(session: Session, key_ids: Collection[str]) -> set[str]:
+    """Give those of these keys that are neither revoked nor expired."""
+    moment = now()
+    rows = session.exec(select(ApiKey).where(col(ApiKey.id).in_(key_ids)))
+    return {row.id for row in rows if is_live(row, moment)}
+
+
 def live(session: Session, most: int | None = None, after: str | None = None) -> Sequence[ApiKey]:
     """Give the keys that are not revoked or expired, oldest first."""
     expiry = col(ApiKey.expires_at)

@@ -6,9 +6,11 @@ the log, so that no reader of the feed ever misses one whose transaction was slo
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
 
-from sqlalchemy import BigInteger, insert
+from sqlalchemy import BigInteger, ColumnElement, ScalarSelect, func, insert, true
 from sqlmodel import Field, Session, SQLModel, col, or_, select
 
 from twinning import endpoints
@@ -18,6 +20,8 @@ from twinning.errors import Invalid
 from twinning.events import Event, EventType, Facets
 from twinning.keys import ApiKey, Caller, caller_of, is_live
 from twinning.terms import Bell, DeliveryState
+
+FEED_KEEPS: Final = timedelta(days=30)
 
 
 class StoredEvent(SQLModel, table=True):
@@ -139,23 +143,92 @@ def _fan_out(
 def feed(
     session: Session, caller: Caller, after: int, types: Sequence[str], most: int
 ) -> Sequence[StoredEvent]:
-    """Give the next events that this caller may see, in order, after a number of the feed (0: all)."""
-    query = select(StoredEvent).where(col(StoredEvent.sequence) > after)
-    if not caller.is_staff:
-        named = select(EventCity.sequence).where(
-            or_(col(EventCity.city_id) == caller.city_id, col(EventCity.country).in_(caller.countries))
-        )
-        query = query.where(
-            or_(col(StoredEvent.for_key) == caller.key_id, col(StoredEvent.sequence).in_(named))
-        )
+    """Give the next events that this caller may see, in order, after a number of the feed (0: all).
+
+    The feed goes back as far as `FEED_KEEPS`; what is older may still be stored, for its deliveries.
+    """
+    query = select(StoredEvent).where(
+        col(StoredEvent.sequence) > after, col(StoredEvent.sequence) >= _beginning(), _visible(caller, after)
+    )
     if types:
         query = query.where(col(StoredEvent.type).in_(types))
     return session.exec(query.order_by(col(StoredEvent.sequence)).limit(most)).all()
 
 
-def place_of(session: Session, event_id: str) -> int:
-    """Give an event's number in the feed; raises `Invalid` for what is no cursor of it."""
-    sequence = session.exec(select(StoredEvent.sequence).where(StoredEvent.id == event_id)).first()
-    if sequence is None:
-        raise Invalid.field("/query/after", "The feed has no such event; it may be older than the feed.")
-    return sequence
+def _beginning() -> ScalarSelect[int]:
+    """Ask for the number of the feed's first event; there is none when all of them are too old."""
+    query = select(StoredEvent.sequence).where(col(StoredEvent.timestamp) >= now() - FEED_KEEPS)
+    return query.order_by(col(StoredEvent.timestamp), col(StoredEvent.sequence)).limit(1).scalar_subquery()
+
+
+def _visible(caller: Caller, after: int = 0) -> ColumnElement[bool]:
+    """Ask whether a caller may see an event: what is for their key, and what names their cities."""
+    if caller.is_staff:
+        return true()
+    # The number stands in both, or each look at the end of the feed would read all that names a country.
+    named = select(EventCity.sequence).where(
+        col(EventCity.sequence) > after,
+        or_(col(EventCity.city_id) == caller.city_id, col(EventCity.country).in_(caller.countries)),
+    )
+    return or_(col(StoredEvent.for_key) == caller.key_id, col(StoredEvent.sequence).in_(named))
+
+
+def place_of(session: Session, caller: Caller, event_id: str) -> int:
+    """Give the number of an event in the caller's feed; raises `Invalid` for what is not in it.
+
+    What was never there, what has grown too old and what is for others is refused in the same words.
+    """
+    mine = select(StoredEvent.sequence).where(
+        StoredEvent.id == event_id, col(StoredEvent.sequence) >= _beginning()
+    )
+    found = session.exec(mine).first()
+    if found is not None:
+        seen = select(StoredEvent.sequence).where(StoredEvent.sequence == found, _visible(caller, found - 1))
+        if session.exec(seen).first() is not None:
+            return found
+    oldest = next(iter(feed(session, caller, 0, [], 1)), None)
+    kept = f"The feed has no such event for this key; it goes back {FEED_KEEPS.days} days."
+    begin = (
+        "It is empty now" if oldest is None else f"It begins with {oldest.id} of {_spoken(oldest.timestamp)}"
+    )
+    raise Invalid.field(
+        "/query/after", f"{kept} {begin}: leave `after` out to read from there on.", code="not-in-the-feed"
+    )
+
+
+def _spoken(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def latest(session: Session) -> int:
+    """Give the number of the last event of all; 0 when there is none."""
+    return session.scalar(select(func.max(StoredEvent.sequence))) or 0
+
+
+def last_seen_by(session: Session, caller: Caller) -> StoredEvent | None:
+    """Give the last event that a caller may see."""
+    query = select(StoredEvent).where(col(StoredEvent.sequence) >= _beginning(), _visible(caller))
+    return session.exec(query.order_by(col(StoredEvent.sequence).desc()).limit(1)).first()
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An event with whom it is for, so that who may see it can be decided without asking again."""
+
+    event: StoredEvent
+    cities: frozenset[tuple[str, str]]
+
+    def is_for(self, caller: Caller) -> bool:
+        """Say whether a caller may see it."""
+        return self.event.for_key == caller.key_id or caller.sees(self.cities)
+
+
+def told_since(session: Session, after: int, most: int) -> list[Told]:
+    """Give the next events of all, in order, after a number of the feed."""
+    query = select(StoredEvent).where(col(StoredEvent.sequence) > after)
+    events = session.exec(query.order_by(col(StoredEvent.sequence)).limit(most)).all()
+    cities: dict[int, set[tuple[str, str]]] = {event.sequence: set() for event in events}
+    named = select(EventCity).where(col(EventCity.sequence).in_(cities))
+    for row in session.exec(named):
+        cities[row.sequence].add((row.city_id, row.country))
+    return [Told(event, frozenset(cities[event.sequence])) for event in events]

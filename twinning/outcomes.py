@@ -13,8 +13,8 @@ from typing import Any
 from sqlalchemy import bindparam, or_, select, update
 from sqlmodel import Session, col
 
-from twinning import endpoints
-from twinning.database import now
+from twinning import endpoints, tallies
+from twinning.database import made_at, now
 from twinning.deliveries import Sending
 from twinning.endpoints import Attempt, Delivery, WebhookEndpoint
 from twinning.events import EndpointNote, WebhookEndpointDisabled
@@ -58,7 +58,18 @@ def settle(session: Session, outcomes: Sequence[Outcome]) -> set[str]:
     _write_states(session, held, closed, moment)
     known = [outcome for outcome in outcomes if outcome.sending.delivery_id in fences]
     _write_log(session, [_log_line(outcome, held=_is_held(outcome, fences)) for outcome in known])
+    _count(session, known, fences, moment)
     return {outcome.sending.delivery_id for outcome in held}
+
+
+def _count(session: Session, known: Sequence[Outcome], fences: Mapping[str, int], moment: datetime) -> None:
+    """Count the attempts by what came of them, and the time from each delivery's beginning to its arrival."""
+    classes = [
+        (outcome.error or "delivered") if _is_held(outcome, fences) else "stale_lease" for outcome in known
+    ]
+    arrived = (o for o in known if o.state is DeliveryState.DELIVERED and _is_held(o, fences))
+    lags = [(moment - made_at(outcome.sending.delivery_id)).total_seconds() for outcome in arrived]
+    tallies.count_attempts(session, classes, lags)
 
 
 def _lock_ailing(session: Session, outcomes: Sequence[Outcome]) -> Sequence[WebhookEndpoint]:

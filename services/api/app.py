@@ -12,8 +12,11 @@ from starlette.responses import Response
 from services import broker, logs
 from services.api import openapi, problems
 from services.api.envelope import Envelope
+from services.api.following import Follower
+from services.api.metrics import Metrics
 from services.api.routes import (
     cities,
+    delivery_log,
     endpoints,
     events,
     health,
@@ -22,6 +25,7 @@ from services.api.routes import (
     previews,
     reference,
     rounds,
+    stream,
     suggestions,
 )
 from services.api.transactions import House, KeyedRoute
@@ -35,10 +39,14 @@ PREFIX = "/v1"
 def make_app(settings: Settings, *, ring: Callable[[Bell], None] | None = None) -> FastAPI:
     """Make the application; `ring` hears the bells of each committed transaction and must not wait."""
     database = Database(settings.database, ring)
+    house = House.of(settings, database)
+    follower = Follower(house)
+    metrics = Metrics(database, lambda: follower.streams)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
+        follower.close()
         database.close()
 
     app = FastAPI(
@@ -49,13 +57,24 @@ def make_app(settings: Settings, *, ring: Callable[[Bell], None] | None = None) 
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
-        middleware=[Middleware(Envelope, last_net=_last_net)],
+        middleware=[Middleware(Envelope, last_net=_last_net, answered=metrics.answered)],
     )
-    app.state.house = House.of(settings, database)
+    app.state.house, app.state.follower, app.state.metrics = house, follower, metrics
     problems.install(app)
     app.include_router(health.router)
     front = APIRouter(prefix=PREFIX, route_class=KeyedRoute)
-    for part in (reference, cities, keys, previews, rounds, suggestions, endpoints, events):
+    for part in (
+        reference,
+        cities,
+        keys,
+        previews,
+        rounds,
+        suggestions,
+        endpoints,
+        delivery_log,
+        stream,
+        events,
+    ):
         front.include_router(part.router)
     for router in listings.routers:
         front.include_router(router)

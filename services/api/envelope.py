@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What surrounds every request: its id, its line in the log, the headers of its answer, the last net.
+"""What surrounds every request: its id, its log line, its count, the headers of its answer, the last net.
 
 The log holds method, path, status and time, and never a query, a body, a key or a person.
 """
@@ -32,9 +32,15 @@ log = structlog.get_logger(__name__)
 class Envelope:
     """The outermost layer of our own: what fails inside it is answered by `last_net` and logged in full."""
 
-    def __init__(self, app: ASGIApp, last_net: Callable[[Request], Response]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        last_net: Callable[[Request], Response],
+        answered: Callable[[Scope, int, float], None],
+    ) -> None:
         self.app = app
         self.last_net = last_net
+        self.answered = answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102
         if scope["type"] != "http":
@@ -49,6 +55,7 @@ class Envelope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                self.answered(scope, status, time.perf_counter() - begun)
                 headers = MutableHeaders(scope=message)
                 headers[REQUEST_ID] = request_id
                 for name, value in _HEADERS.items():

@@ -58,7 +58,8 @@ def _completed(document: Document) -> Document:
     for path, method, operation in _operations(document):
         _complete(operation, keyed=path.startswith("/v1/"), posts=method == "post")
         for content in _contents(operation):
-            content["example"] = example_of(content["schema"], schemas)
+            if "example" not in content:
+                content["example"] = example_of(content["schema"], schemas)
     document["webhooks"] = webhooks.section(schemas)
     return document
 

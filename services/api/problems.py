@@ -75,6 +75,10 @@ PROBLEMS: Mapping[str, tuple[str, str]] = {
     "external-ref-taken": ("Reference taken", "Another object bears this external_ref already."),
     "round-ended": ("Round ended", "The matching round is over and cannot be cancelled."),
     "endpoint-disabled": ("Endpoint disabled", "Enable the webhook endpoint first."),
+    "not-in-the-feed": (
+        "Not in the feed",
+        "`after` names no event that this key's feed still has; `detail` says where the feed begins.",
+    ),
     "idempotency-key-in-use": (
         "Still running",
         "The first request with this Idempotency-Key is still at work; ask again in a second.",

@@ -18,7 +18,7 @@ from fastapi import Request
 from fastapi.routing import APIRoute
 from sqlmodel import Session
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from services.api import bodies, idempotency
 from services.api.bodies import Body, ReadRequest
@@ -88,6 +88,8 @@ class KeyedRoute(APIRoute):
 
 def _tagged(answer: Response) -> Response:
     """Give a read that has no version of its own, such as a list, an entity tag of its content."""
+    if isinstance(answer, StreamingResponse):
+        return answer
     answer.headers.setdefault("ETag", f'"{hashlib.sha256(bytes(answer.body)).hexdigest()[:32]}"')
     return answer
 

@@ -4,6 +4,9 @@
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.client import HTTPResponse
 from typing import Any
 
 from twinning.errors import TwinningError
@@ -18,13 +21,14 @@ class Refused(TwinningError):
         flaws = "".join(f"; {flaw['pointer']}: {flaw['detail']}" for flaw in problem.get("errors", ()))
         super().__init__(f"{status} {problem.get('detail') or problem.get('title')}{flaws}")
         self.status = status
+        self.code_told = str(problem.get("type", "")).rsplit("/", 1)[-1]
 
 
 class Client:
     """Speaks to the API at `url` with a key; answers are what the JSON holds."""
 
     def __init__(self, url: str, key: str, timeout_s: float = 40.0) -> None:
-        self._url = url
+        self.url = url
         self._key = key
         self._timeout_s = timeout_s
         # No proxy from the environment: a key must not pass through one that nobody chose for it.
@@ -54,18 +58,28 @@ class Client:
             if not cursor:
                 return items
 
+    @contextmanager
+    def stream(self, path: str, headers: Mapping[str, str]) -> Iterator[HTTPResponse]:
+        """Read an answer as it comes; raises `OSError` when nothing has come for the client's time-out."""
+        with self._open("GET", path, None, headers) as answer:
+            yield answer
+
     def _send(self, method: str, path: str, body: Any) -> Any:
+        with self._open(method, path, body, {"Content-Type": "application/json"}) as answer:
+            return json.loads(answer.read() or b"null")
+
+    def _open(self, method: str, path: str, body: Any, headers: Mapping[str, str]) -> HTTPResponse:
         request = urllib.request.Request(  # noqa: S310 - the address is that of our own API
-            f"{self._url}/v1{path}",
+            f"{self.url}/v1{path}",
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"},
+            headers={"Authorization": f"Bearer {self._key}", **headers},
         )
         try:
-            with self._opener.open(request, timeout=self._timeout_s) as answer:
-                return json.loads(answer.read() or b"null")
+            answer: HTTPResponse = self._opener.open(request, timeout=self._timeout_s)
         except urllib.error.HTTPError as error:
             raise Refused(error.code, _problem(error.read())) from None
+        return answer
 
 
 def _problem(body: bytes) -> dict[str, Any]:

@@ -5,12 +5,13 @@ What a command needs is imported inside it, so that `--help` answers at once.
 """
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.cli import keys, offline
+from services.cli import keys, offline, webhooks
 from twinning.errors import TwinningError, WrongSetting
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(keys.app, name="keys")
+app.add_typer(webhooks.app, name="webhooks")
 app.command()(offline.match)
 app.command()(offline.search)
 
@@ -68,20 +70,11 @@ def api(
     port: Port = 8000,
 ) -> None:
     """Run the HTTP API alone: a part of a cluster."""
-    import uvicorn
+    from services.api.app import application
+    from services.api.serving import server
 
-    # Refused here, a wrong setting is one line and not the end of a server that was half started.
-    _settings()
-    uvicorn.run(
-        "services.api.app:application",
-        factory=True,
-        host=host,
-        port=port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=2,
-    )
+    with suppress(KeyboardInterrupt):
+        server(application(), host, port).run()
 
 
 @app.command()

@@ -14,7 +14,7 @@ from sqlmodel import Session
 from services.matcher import assembling, previewing, rounds
 from services.matcher.keeping import Keeper
 from services.matcher.suggesting import Changed, Found, Overtaken, keep, look, look_again
-from twinning import idempotency, previews, work
+from twinning import idempotency, previews, pruning, work
 from twinning import rounds as stored_rounds
 from twinning.database import Database, now
 from twinning.settings import Settings
@@ -32,6 +32,8 @@ RETRY_S: Final = 1.0
 MOST_LOOKS: Final = 20
 ALL: Final = "all"
 TIDY_EVERY: Final = timedelta(hours=1)
+TIDY_AGAIN: Final = timedelta(minutes=1)
+TIDY_S: Final = 5.0
 CITIES_IN_A_REFRESH: Final = 50
 
 
@@ -244,12 +246,13 @@ class Matcher:
             work.plan(session, Work.REFRESH, ALL, now() + self._refresh_every)
 
     def _tidy(self, claim: Claim) -> None:
-        """Forget what has been kept long enough."""
+        """Forget what has been kept long enough; what is left after some seconds has its turn soon again."""
+        done = pruning.prune(self._database, TIDY_S)
         with self._database.transaction() as session:
             idempotency.forget_old(session)
             previews.forget_old(session)
             work.finish(session, [claim])
-            work.plan(session, Work.TIDY, ALL, now() + TIDY_EVERY)
+            work.plan(session, Work.TIDY, ALL, now() + (TIDY_EVERY if done else TIDY_AGAIN))
 
     def _strike(self, claim: Claim) -> None:
         with self._database.transaction() as session:

@@ -14,6 +14,7 @@ from twinning.events import EVENTS
 CONTRACT = """
 GET /healthz
 GET /readyz
+GET /metrics
 GET /v1/reference/countries
 GET /v1/reference/themes
 GET /v1/reference/event-types
@@ -39,8 +40,10 @@ POST GET /v1/webhook-endpoints
 GET PATCH DELETE /v1/webhook-endpoints/{endpoint_id}
 POST /v1/webhook-endpoints/{endpoint_id}/ping
 GET /v1/webhook-endpoints/{endpoint_id}/deliveries
+GET /v1/deliveries
 GET /v1/deliveries/{delivery_id}
 GET /v1/events
+GET /v1/events/stream
 POST GET /v1/api-keys
 DELETE /v1/api-keys/{key_id}
 """

@@ -14,6 +14,7 @@ from services.api.transactions import Afterwards, KeyedRoute
 from twinning import endpoints, outbox
 from twinning.events import EventType
 from twinning.fields import Shape
+from twinning.keys import Caller
 from twinning.outbox import StoredEvent
 from twinning.subscriptions import known_type
 
@@ -21,23 +22,39 @@ router = APIRouter(tags=["events"], route_class=KeyedRoute)
 
 LONGEST_WAIT_S = 25.0
 LOOK_EVERY_S = 0.2
+LATEST = "latest"
 
 
-class FeedQuery(Shape):
-    """Which events, after which one, and how long to wait for the first."""
+class EventsWanted(Shape):
+    """Which events, and after which one."""
 
-    after: Annotated[Filter | None, Field(description="The id of the last event that was read.")] = None
+    after: Annotated[
+        Filter | None,
+        Field(
+            description="The id of the last event that was read; `latest` for what comes from now on. "
+            "Absent, the feed begins with its oldest event, of 30 days ago at most."
+        ),
+    ] = None
     types: Annotated[
         list[Filter], Field(max_length=50, description="Event types, `city.*` or `*`; commas are taken.")
     ] = []
-    wait: Annotated[float, Field(ge=0, le=LONGEST_WAIT_S, description="Seconds to wait for an event.")] = 0
-    limit: Annotated[int, Field(ge=1, le=200)] = 50
 
     @field_validator("types")
     @classmethod
     def _known(cls, types: list[str]) -> list[str]:
         """Read names separated by commas, too."""
         return [known_type(name) for text in types for name in text.split(",")]
+
+    def named(self) -> list[EventType]:
+        """Give the types by name; none means all."""
+        return [kind for kind in EventType if endpoints.matches_type(self.types, kind)]
+
+
+class FeedQuery(EventsWanted):
+    """Which events, how many, and how long to wait for the first."""
+
+    wait: Annotated[float, Field(ge=0, le=LONGEST_WAIT_S, description="Seconds to wait for an event.")] = 0
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
 
 
 class FeedItem(Shape):
@@ -61,8 +78,7 @@ def read_events(
     wanted: Annotated[FeedQuery, Query()], session: Db, caller: Who, request: Request
 ) -> Response:
     """Give the events that this key may see, in the order in which they happened."""
-    after = 0 if wanted.after is None else outbox.place_of(session, wanted.after)
-    types = [kind for kind in EventType if endpoints.matches_type(wanted.types, kind)]
+    after, types = place(session, caller, wanted.after), wanted.named()
 
     def look(session: Session) -> Response | None:
         rows = outbox.feed(session, caller, after, types, wanted.limit + 1)
@@ -79,3 +95,10 @@ def _written(rows: Sequence[StoredEvent], limit: int) -> Response:
     items = ",".join(f'{{"id":"{row.id}",{row.body[1:]}' for row in rows[:limit])
     following = f'"{rows[limit - 1].id}"' if len(rows) > limit else "null"
     return Response(f'{{"items":[{items}],"next_cursor":{following}}}', media_type="application/json")
+
+
+def place(session: Session, caller: Caller, after: str | None) -> int:
+    """Give the number of the feed after which to read."""
+    if after is None:
+        return 0
+    return outbox.latest(session) if after == LATEST else outbox.place_of(session, caller, after)

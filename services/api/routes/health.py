@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether this process lives, whether it can do its work, and what its problems mean; no key needed."""
+"""Whether this process lives and can do its work, its figures, and what its problems mean; no key needed."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request, Response
+from prometheus_client.exposition import choose_encoder
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.responses import PlainTextResponse
 
 from services import broker
 from services.api.problems import PROBLEMS
 from services.api.transactions import House, house_of
-from twinning import endpoints, work
+from twinning import endpoints, measures, work
 from twinning import workers as workers_
 from twinning.database import now
 from twinning.errors import NotFound
@@ -20,6 +22,18 @@ router = APIRouter(tags=["health"])
 
 # Both kinds of worker must live for the house to be whole.
 SERVICES = frozenset({"matcher", "dispatcher"})
+METRICS_SHOWN: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The figures, one a line.",
+        "content": {
+            "text/plain": {
+                "schema": {"type": "string"},
+                "example": "# HELP twinning_deliveries_due Deliveries that wait to be sent now.\n"
+                "# TYPE twinning_deliveries_due gauge\ntwinning_deliveries_due 0.0\n",
+            }
+        },
+    }
+}
 
 
 class Health(Shape):
@@ -34,7 +48,8 @@ class Readiness(Shape):
     status: Literal["ok", "degraded", "unavailable"]
     database: Literal["ok", "away"]
     broker: Literal["ok", "away"]
-    workers: Literal["ok", "away", "unknown"]
+    # `stuck`: they say that they live, and what could be sent at once is not.
+    workers: Literal["ok", "away", "stuck", "unknown"]
     oldest_undelivered_event_age_s: float | None
     oldest_waiting_work_age_s: float | None
 
@@ -62,6 +77,13 @@ def readyz(request: Request, answer: Response) -> Readiness:
     return ready
 
 
+@router.get("/metrics", response_class=PlainTextResponse, responses=METRICS_SHOWN)
+def metrics(request: Request) -> Response:
+    """Give the figures of this process and of the house in the text format of Prometheus, or OpenMetrics."""
+    encode, media_type = choose_encoder(request.headers.get("accept", ""))
+    return Response(encode(request.app.state.metrics.registry), media_type=media_type)
+
+
 @router.get("/problems/{code}")
 async def explain(code: str) -> Explanation:
     """Say what a problem means; a problem's `type` leads here."""
@@ -79,6 +101,7 @@ def _readiness(house: House) -> Readiness:
             undelivered = _age(endpoints.oldest_due(session))
             waiting = _age(work.oldest_due(session))
             living = workers_.living(session)
+            stuck = undelivered > measures.STUCK_AFTER.total_seconds() and measures.stuck_since(session)
     except SQLAlchemyError:
         return Readiness(
             status="unavailable",
@@ -88,7 +111,9 @@ def _readiness(house: House) -> Readiness:
             oldest_undelivered_event_age_s=None,
             oldest_waiting_work_age_s=None,
         )
-    workers: Literal["ok", "away"] = "ok" if living.keys() >= SERVICES else "away"
+    workers: Literal["ok", "away", "stuck"] = "ok" if living.keys() >= SERVICES else "away"
+    if workers == "ok" and stuck:
+        workers = "stuck"
     return Readiness(
         status="ok" if rings == workers == "ok" else "degraded",
         database="ok",

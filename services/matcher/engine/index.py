@@ -2,9 +2,9 @@
 """The index: which practices answer a need, which needs a practice answers, and why.
 
 Two scores. The first, T1, says how much a practice's text answers a need's own words; thresholds and bands
-stand on it. The second, T3, adds the words of the three best practices to the need and ranks. One need is
-ranked by ``rank(need, mask, limit, floor)``; a round ranks many by ``rank_many(needs, masks, floor, limit)``,
-which gives the same lists by need and is far cheaper when the catalogue is large.
+stand on it. The second, T3, adds synonyms and the words of the three best practices to the need and ranks.
+One need is ranked by ``rank(need, mask, limit, floor)``; a round ranks many by
+``rank_many(needs, masks, floor, limit)``, which gives the same lists and is far cheaper in a large catalogue.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -82,6 +82,7 @@ class MatchIndex(Scoring):
         near = np.zeros(len(query.first))
         lists = self._shelves[PRACTICE].postings
         known = (lists.start, lists.size, lists.entries)
+        kernels.add_products(*known, query.lent_terms, query.lent, weights.PRACTICE_WEIGHT, near)
         kernels.add_products(*known, query.related_terms, query.related, weights.PRACTICE_WEIGHT, near)
         near = query.first + near * self._all_scales()
         slots = kernels.open_above(near, 0.0, *held)
@@ -117,9 +118,10 @@ class MatchIndex(Scoring):
         """The matches of those needs of a block that need not be ranked by themselves."""
         shelf, rows, snapshot = self._shelves[NEED], self._shelves[PRACTICE].rows, self.snapshot()
         sizes, terms, counts = shelf.rows.gather([shelf.slots[key] for key in keys])
-        factors = self._idf(np.arange(len(self._stems)))
-        own = weights.NEED_WEIGHT[counts] * factors[terms]
-        own /= np.repeat(weights.lengths(own, sizes), sizes)
+        factors = self._worth(np.arange(len(self._stems)))
+        heavy = weights.NEED_WEIGHT[counts] * factors[terms]
+        lengths = weights.lengths(heavy, sizes)
+        own = heavy / np.repeat(lengths, sizes)
         needs = many.Needs(np.append(0, np.cumsum(sizes)), terms, own)
         asked = Asked(np.full(len(keys), floor), *many.lines_of(masks, len(self._cities)))
         selected = snapshot.join.select(Rows(*needs[:2], own.astype(np.float32)), many.KEEP, asked, many.ROOM)
@@ -127,9 +129,17 @@ class MatchIndex(Scoring):
             snapshot.named(selected.rows), selected.lost, snapshot.named(selected.above), selected.above_count
         )
         practices = many.Practices(rows.start, rows.size, rows.entries, self._all_scales(), snapshot.place)
-        feedback = many.Feedback(weights.PRACTICE_WEIGHT, factors, snapshot.stem_place, *_WIDENING)
+        # Synonyms only matter to a need that finds something.
+        lent = many.Needs.of(
+            self._lent(terms[first : last if reached else first], length)
+            for first, last, length, reached in zip(
+                needs.ptr, needs.ptr[1:], lengths.tolist(), selected.above_count.tolist(), strict=False
+            )
+        )
+        raised = weights.feedback_weight(factors)
+        feedback = many.Feedback(weights.PRACTICE_WEIGHT, raised, snapshot.stem_place, *_WIDENING)
         answers = many.Answers.room_for(len(keys))
-        many.answer(needs, practices, chosen, feedback, floor, answers)
+        many.answer(needs, lent, practices, chosen, feedback, floor, answers)
         found = {}
         for line, (key, count) in enumerate(zip(keys, answers.found.tolist(), strict=True)):
             if count != many.ALONE:
@@ -205,10 +215,10 @@ class MatchIndex(Scoring):
         terms, counts = practices.rows.of(slot)
         values = weights.PRACTICE_WEIGHT[counts]
         scale = float(self._scales_of(np.array([slot]))[0])
-        self._lengths.settle(shelf, self._frequency, len(self))
+        self._lengths.settle(shelf, self._frequency, self._occurrences, len(self))
         sums = self._sums = grown(self._sums, shelf.size)
         lists = shelf.postings
-        products = (values * self._idf(terms) * scale).astype(np.float32)
+        products = (values * self._worth(terms) * scale).astype(np.float32)
         kernels.add_products(lists.start, lists.size, lists.entries, terms, products, _NEED_WEIGHT_32, sums)
         bar = max(threshold, 0.0) * (1.0 - _SLACK)
         near = kernels.swept(sums[: shelf.size], self._lengths.lows(shelf.size), bar, *self._open(NEED, mask))
@@ -231,7 +241,7 @@ class MatchIndex(Scoring):
         """T1 of every one of some needs (rows) with every one of some practices (columns)."""
         shelf, other = self._shelves[NEED], self._shelves[PRACTICE]
         sizes, terms, counts = shelf.rows.gather([shelf.slots[key] for key in needs])
-        heavy = weights.NEED_WEIGHT[counts] * self._idf(terms)
+        heavy = weights.NEED_WEIGHT[counts] * self._worth(terms)
         heavy /= np.repeat(weights.lengths(heavy, sizes), sizes)
         slots = np.array([other.slots[key] for key in practices], np.int64)
         widths, columns, times = other.rows.gather(slots)
@@ -257,6 +267,7 @@ class MatchIndex(Scoring):
         terms, counts = practices.rows.of(slot)
         dense = np.zeros(len(self._stems))
         dense[query.terms] = query.own
+        dense[query.lent_terms] += query.lent
         dense[query.related_terms] += query.related
         values = dense[terms] * weights.PRACTICE_WEIGHT[counts] * self._scales_of(np.array([slot]))[0]
         own = set(query.terms.tolist())

@@ -5,6 +5,7 @@ The join says for each need which practices may be its best three, whose words w
 the floor. Only those are scored here, so a round costs what it finds, not what it searches.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -63,11 +64,18 @@ class Practices(NamedTuple):
 
 
 class Needs(NamedTuple):
-    """Needs at length 1: where each begins, its terms and their weights."""
+    """Weighted terms of many needs, one need after another: where each begins, its terms, their weights."""
 
     ptr: Numbers
     terms: Items
-    own: Weights
+    weights: Weights
+
+    @classmethod
+    def of(cls, parts: Iterable[tuple[Items, Weights]]) -> "Needs":
+        """Those of needs that were weighed one by one."""
+        terms, values = zip(*parts, strict=True)
+        heads = np.cumsum([0, *map(len, terms)])
+        return cls(heads, np.concatenate(terms), np.concatenate(values))
 
 
 class Chosen(NamedTuple):
@@ -80,7 +88,7 @@ class Chosen(NamedTuple):
 
 
 class Feedback(NamedTuple):
-    """How needs are widened: weight by count, by term idf and place among stems, how many, how long."""
+    """How needs are widened: by count a weight, by term its worth and place; how many, how much, how long."""
 
     table: Weights
     factors: Weights
@@ -175,26 +183,42 @@ def _above(
 
 @compiled
 def _widened(
-    kept: Numbers, lost: float, practices: Practices, feedback: Feedback, dense: Weights, pool: Weights
+    kept: Numbers,
+    lost: float,
+    practices: Practices,
+    feedback: Feedback,
+    lent: tuple[Items, Weights],
+    dense: Weights,
+    pool: Weights,
 ) -> Items:
-    """Add feedback to a need; gives the terms that it touched, none where what was left out may matter."""
+    """Add synonyms and feedback to a need; gives the terms of the latter, none where it is not certain."""
     best, first = np.empty(feedback.practices, np.int64), np.empty(feedback.practices)
     leaders = _leaders(practices, kept, dense, feedback.table, best, first)
     if leaders < len(kept) and not first[leaders - 1] > lost:
         return np.empty(0, np.int32)
+    trusted = first[:leaders] * first[:leaders]
     total = 0.0
     for place in range(leaders):
-        total += first[place]
+        total += trusted[place]
     known = (practices.start, practices.size, practices.entries)
-    shares = first[:leaders] / total
+    shares = trusted / total
     terms, totals = kernels.pooled(*known, best[:leaders], shares, feedback.factors, feedback.table, pool)
+    borrowed, extra = lent
+    for place in range(len(borrowed)):
+        dense[borrowed[place]] += extra[place]
     _widen(dense, terms, totals, feedback)
     return terms
 
 
 @compiled
 def answer(
-    needs: Needs, practices: Practices, chosen: Chosen, feedback: Feedback, floor: float, answers: Answers
+    needs: Needs,
+    lent: Needs,
+    practices: Practices,
+    chosen: Chosen,
+    feedback: Feedback,
+    floor: float,
+    answers: Answers,
 ) -> None:
     """Score what was chosen for each need, or say that the need must be ranked by itself."""
     dense, pool = np.zeros(len(feedback.factors)), np.zeros(len(feedback.factors))
@@ -203,16 +227,19 @@ def answer(
         if chosen.reached[need] > chosen.above.shape[1]:
             answers.found[need] = ALONE
             continue
-        dense[own] = needs.own[needs.ptr[need] : needs.ptr[need + 1]]
+        dense[own] = needs.weights[needs.ptr[need] : needs.ptr[need + 1]]
         slots = chosen.above[need, : chosen.reached[need]]
         found = _above(slots, practices, dense, feedback.table, floor, answers, need)
         if found > 0:
             kept = chosen.best[need][chosen.best[need] >= 0]
-            terms = _widened(kept, chosen.lost[need], practices, feedback, dense, pool)
+            borrowed = lent.terms[lent.ptr[need] : lent.ptr[need + 1]]
+            extra = lent.weights[lent.ptr[need] : lent.ptr[need + 1]]
+            terms = _widened(kept, chosen.lost[need], practices, feedback, (borrowed, extra), dense, pool)
             known = (practices.start, practices.size, practices.entries)
             slots, score = answers.slots[need, :found], answers.score[need, :found]
             kernels.scores_of(*known, slots, dense, feedback.table, practices.scales, score)
             dense[terms] = 0.0
+            dense[borrowed] = 0.0
             answers.found[need] = found if len(terms) else ALONE
         dense[own] = 0.0
 

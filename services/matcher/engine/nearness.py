@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """A lower bound of the length of every need vector, kept while idf moves without touching every need.
 
-A need's weight of a term is ``a (L + c)`` with ``a`` fixed, ``L = ln(n + 1)`` the same for all and
-``c = -ln(df + 1/2)`` the same for all needs that hold the term. So the squared length is ``L² A + 2 L B + C``
-with ``A = Σ a²``, ``B = Σ a² c`` and ``C = Σ a² c²``: an arrival changes L, which is one number, and c of its
-own terms, which moves B and C of the needs on those terms' lists alone.
+A need's weight of a term is ``a b (L + c)`` with ``a`` fixed, ``L = ln(n + 1)`` the same for all, and
+``c = -ln(df + 1/2)`` and the burstiness ``b`` the same for all needs that hold the term. So the squared
+length is ``L² A + 2 L B + C`` with ``A = Σ a²b²``, ``B = Σ a²b² c`` and ``C = Σ a²b² c²``: an arrival changes
+L, which is one number, and b and c of its own terms, which moves the sums of those terms' holders alone.
 
-Not even those at once. While no c and not L has drifted further than ``DRIFT`` from where it was last
-settled, no length has moved by more than ``DRIFT √A`` for each of the two (the triangle inequality), and that
-is taken off beforehand. A frequent term, whose list is long, drifts by one part in df with each arrival, so
-it is settled once in df times ``DRIFT`` arrivals; rare terms are settled at once, and their lists are short.
+Not even those at once. While no ``b (L + c)`` and not L has drifted further than ``DRIFT`` from where it was
+last settled, no length has moved by more than ``DRIFT √A`` for each of the two (the triangle inequality; b is
+at least 1), and that is taken off beforehand. A frequent term, whose list is long, drifts by one part in df
+with each arrival, so it is settled once in df times ``DRIFT`` arrivals; rare terms are settled at once, and
+their lists are short.
 
 The bound steers a filter; whoever passes it is computed again from its own terms, so nothing of this reaches
 a score.
@@ -23,10 +24,13 @@ from services.matcher.engine.compiled import compiled
 from services.matcher.engine.kernels import Entries, Floats
 from services.matcher.engine.lists import Items, Numbers, Weights, grown
 from services.matcher.engine.shelf import Shelf
-from services.matcher.engine.weights import NEED_WEIGHT
+from services.matcher.engine.weights import NEED_WEIGHT, burstiness
 
-DRIFT = 1e-3
-"""How far an idf may move before the lengths of its holders are settled anew."""
+DRIFT = 2e-3
+"""How far a term's worth may move before the lengths of its holders are settled anew."""
+
+_HIGHEST_LEVEL = 18.0
+"""L of more texts than there can be: what a term's burstiness moves counts by it, whatever L becomes."""
 
 _SQUARES: Weights = NEED_WEIGHT * NEED_WEIGHT
 
@@ -38,6 +42,7 @@ def sum_lengths(
     entries: Entries,
     texts: Numbers,
     table: Weights,
+    bursts: Weights,
     settled: Weights,
     sums: Weights,
 ) -> None:
@@ -45,9 +50,10 @@ def sum_lengths(
     for text in texts:
         a, b, c = 0.0, 0.0, 0.0
         for entry in entries[start[text] : start[text] + size[text]]:
-            square, level = table[entry & np.uint32(255)], settled[entry >> np.uint32(8)]
-            a += square
-            b += square * level
+            square = table[entry & np.uint32(255)]
+            burst, level = bursts[entry >> np.uint32(8)], settled[entry >> np.uint32(8)]
+            a += square * burst * burst
+            b += square * burst * level
             c += square * level * level
         sums[text, 0], sums[text, 1], sums[text, 2] = a, b, c
 
@@ -59,18 +65,23 @@ def shift_lengths(
     entries: Entries,
     terms: Numbers,
     table: Weights,
+    old_bursts: Weights,
     old: Weights,
+    new_bursts: Weights,
     new: Weights,
     sums: Weights,
 ) -> None:
-    """Move B and C of the holders of some terms whose settled level moves from old to new."""
+    """Move A, B and C of the holders of some terms whose burstiness and level move from old to new."""
     for place in range(len(terms)):
         first = start[terms[place]]
-        by, square_by = new[place] - old[place], new[place] ** 2 - old[place] ** 2
+        alone = new_bursts[place] ** 2 - old_bursts[place] ** 2
+        mixed = new_bursts[place] * new[place] - old_bursts[place] * old[place]
+        level = new[place] ** 2 - old[place] ** 2
         for entry in entries[first : first + size[terms[place]]]:
             square = table[entry & np.uint32(255)]
-            sums[entry >> np.uint32(8), 1] += square * by
-            sums[entry >> np.uint32(8), 2] += square * square_by
+            sums[entry >> np.uint32(8), 0] += square * alone
+            sums[entry >> np.uint32(8), 1] += square * mixed
+            sums[entry >> np.uint32(8), 2] += square * level
 
 
 @compiled
@@ -115,6 +126,8 @@ class NeedLengths:
     def __init__(self) -> None:
         self._sums = np.zeros((0, 3))
         self._lows = np.zeros(0, np.float32)
+        # By term b and b c.
+        self._bursts: Weights = np.zeros(0)
         self._settled: Weights = np.zeros(0)
         self._moved: set[int] = set()
         self._level = -1.0
@@ -122,42 +135,45 @@ class NeedLengths:
     def reach(self, terms: int, needs: int) -> None:
         """Make room for that many terms and needs."""
         known = len(self._settled)
-        self._settled = grown(self._settled, terms)
-        self._settled[known:] = -np.log(0.5)
+        self._settled, self._bursts = grown(self._settled, terms), grown(self._bursts, terms)
+        self._settled[known:], self._bursts[known:] = -np.log(0.5), 1.0
         if needs > len(self._sums):
             larger = np.zeros((needs + needs // 8 + 16, 3))
             larger[: len(self._sums)] = self._sums
             self._sums, self._lows = larger, grown(self._lows, len(larger))
 
     def moved(self, terms: Items) -> None:
-        """Note that the document frequency of these terms has changed."""
+        """Note that texts with these terms have come or gone."""
         self._moved.update(terms.tolist())
 
     def set(self, shelf: Shelf, slots: Numbers) -> None:
         """Sum up some needs from their own terms."""
         rows = shelf.rows
         known = (rows.start, rows.size, rows.entries)
-        sum_lengths(*known, slots, _SQUARES, self._settled, self._sums)
+        sum_lengths(*known, slots, _SQUARES, self._bursts, self._settled, self._sums)
         bound_lengths(slots, self._sums, self._level, DRIFT, self._lows)
 
-    def settle(self, shelf: Shelf, frequency: Numbers, texts: int) -> None:
-        """Bring the bounds up to the present document frequencies and number of texts."""
+    def settle(self, shelf: Shelf, frequency: Numbers, occurrences: Numbers, texts: int) -> None:
+        """Bring the bounds up to the present: texts in all, texts with each term, and how often it occurs."""
         level = float(np.log(texts + 1.0))
         if abs(level - self._level) > DRIFT:
             self._level = level
             bound_lengths(np.arange(shelf.size), self._sums, level, DRIFT, self._lows)
         moved = np.fromiter(self._moved, np.int64, len(self._moved))
         self._moved.clear()
-        settled = -np.log(frequency[moved] + 0.5)
-        far = np.abs(settled - self._settled[moved]) > DRIFT
-        moved, settled = moved[far], settled[far]
-        old, self._settled[moved] = self._settled[moved], settled
+        bursts = burstiness(frequency[moved], occurrences[moved])
+        settled = bursts * -np.log(frequency[moved] + 0.5)
+        drift = np.abs(bursts - self._bursts[moved]) * _HIGHEST_LEVEL + np.abs(settled - self._settled[moved])
+        far = drift > DRIFT
+        moved = moved[far]
+        old = self._bursts[moved], self._settled[moved]
+        self._bursts[moved], self._settled[moved] = new = bursts[far], settled[far]
         lists, rows = shelf.postings, shelf.rows
         if 2 * int(lists.size[moved].sum()) > int(rows.size[: shelf.size].sum()):
             self.set(shelf, np.arange(shelf.size))
             return
         known = (lists.start, lists.size, lists.entries)
-        shift_lengths(*known, moved, _SQUARES, old, settled, self._sums)
+        shift_lengths(*known, moved, _SQUARES, *old, *new, self._sums)
         bound_holders(*known, moved, self._sums, self._level, DRIFT, self._lows)
 
     def lows(self, needs: int) -> Floats:
@@ -167,4 +183,4 @@ class NeedLengths:
     @property
     def nbytes(self) -> int:
         """Bytes held by the arrays."""
-        return sum(array.nbytes for array in (self._sums, self._lows, self._settled))
+        return sum(array.nbytes for array in (self._sums, self._lows, self._bursts, self._settled))

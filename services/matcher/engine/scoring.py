@@ -5,12 +5,12 @@ Every score is summed over a text's own terms in the order of their stems, so th
 but the texts that are stored.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from services.matcher.engine import kernels, many, weights
+from services.matcher.engine import kernels, many, synonyms, weights
 from services.matcher.engine.join import Join, Rows
 from services.matcher.engine.lists import Items, Numbers, Weights, grown
 from services.matcher.engine.shelf import Key
@@ -19,10 +19,12 @@ from services.matcher.engine.store import NEED, PRACTICE, Entry, Mask, Texts
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A need as it is searched with: its own terms, apart what feedback adds, and T1 by practice slot."""
+    """A need made ready: its own terms, apart what synonyms and feedback add, and T1 by practice slot."""
 
     terms: Items
     own: Weights
+    lent_terms: Items
+    lent: Weights
     related_terms: Items
     related: Weights
     first: Weights
@@ -47,7 +49,7 @@ class Scoring(Texts):
     @property
     def nbytes(self) -> int:
         """Bytes held by all arrays; keys, words and a snapshot come on top."""
-        arrays = (self._frequency, self._norms, self._dense, self._factors, self._sums)
+        arrays = (self._frequency, self._occurrences, self._norms, self._dense, self._factors, self._sums)
         return (
             sum(array.nbytes for array in arrays)
             + self._lengths.nbytes
@@ -61,7 +63,7 @@ class Scoring(Texts):
             slots = shelf.live()
             sizes, terms, counts = shelf.rows.gather(slots)
             values = weights.PRACTICE_WEIGHT[counts] * np.repeat(self._all_scales()[slots], sizes)
-            themes = (values * self._idf(terms)).astype(np.float32)
+            themes = (values * self._worth(terms)).astype(np.float32)
             rows = Rows(np.append(0, np.cumsum(sizes)), terms, values.astype(np.float32))
             place = np.zeros(shelf.size, np.int64)
             place[sorted(slots.tolist(), key=lambda slot: str(shelf.keys[slot]))] = np.arange(len(slots))
@@ -84,14 +86,11 @@ class Scoring(Texts):
         self._dense = grown(self._dense, len(self._stems))
         return self._dense
 
-    def _filled(self, terms: Items) -> Weights:
-        """By term the idf of some terms; what stands at others means nothing."""
+    def _filled(self, terms: Items, raised: Callable[[Weights], Weights] = np.asarray) -> Weights:
+        """By term what some terms are worth; what stands at others means nothing."""
         self._factors = grown(self._factors, len(self._stems))
-        self._factors[terms] = self._idf(terms)
+        self._factors[terms] = raised(self._worth(terms))
         return self._factors
-
-    def _idf(self, terms: Items | Numbers) -> Weights:
-        return weights.idf(len(self), self._frequency[terms])
 
     def _scales_of(self, slots: Numbers | slice) -> Weights:
         """What the products of these practices are multiplied with."""
@@ -107,10 +106,12 @@ class Scoring(Texts):
         """T3 of some practices."""
         rows, dense, found = self._shelves[PRACTICE].rows, self._zeros(), np.empty(len(slots))
         dense[query.terms] = query.own
+        dense[query.lent_terms] += query.lent
         dense[query.related_terms] += query.related
         known = (rows.start, rows.size, rows.entries, slots)
         kernels.scores_of(*known, dense, weights.PRACTICE_WEIGHT, self._all_scales(), found)
-        dense[query.terms] = dense[query.related_terms] = 0.0
+        for terms in (query.terms, query.lent_terms, query.related_terms):
+            dense[terms] = 0.0
         return found
 
     def _query(self, need_key: Key, mask: Mask | None) -> Query:
@@ -120,14 +121,24 @@ class Scoring(Texts):
             return self._recent[2]
         needs, practices = self._shelves[NEED], self._shelves[PRACTICE]
         terms, counts = needs.rows.of(needs.slots[need_key])
-        own = weights.unit(weights.NEED_WEIGHT[counts] * self._idf(terms))
+        heavy = weights.NEED_WEIGHT[counts] * self._worth(terms)
+        own, length = weights.unit(heavy), weights.length(heavy)
         sums, lists = np.zeros(practices.size), practices.postings
         known = (lists.start, lists.size, lists.entries)
         kernels.add_products(*known, terms, own, weights.PRACTICE_WEIGHT, sums)
         first = sums * self._all_scales()
-        query = Query(terms, own, *self._related(first, mask), first)
+        query = Query(terms, own, *self._lent(terms, length), *self._related(first, mask), first)
         self._recent = need_key, told, query
         return query
+
+    def _lent(self, terms: Items, length: float) -> tuple[Items, Weights]:
+        """The stored synonyms of a need's terms, weighed beside own words of that length."""
+        shares = synonyms.lent({self._stems[term]: 1 for term in terms.tolist()})
+        # A number may outlive the last text with its term, so to ask for one is not enough.
+        found = sorted((stem, share) for stem, share in shares.items() if self.frequency(stem))
+        numbers = np.array([self._numbers[stem] for stem, _ in found], np.int32)
+        parts = np.array([share for _, share in found])
+        return numbers, weights.SYNONYM_SHARE * parts * self._worth(numbers) / length
 
     def _related(self, first: Weights, mask: Mask | None) -> tuple[Items, Weights]:
         """Rocchio's feedback: the heaviest terms of the best practices that the mask allows."""
@@ -138,8 +149,8 @@ class Scoring(Texts):
         rows = shelf.rows
         _, held, _ = rows.gather(slots)
         terms, totals = kernels.pooled(
-            *(rows.start, rows.size, rows.entries, slots, values / values.sum()),
-            *(self._filled(held), weights.PRACTICE_WEIGHT, self._zeros()),
+            *(rows.start, rows.size, rows.entries, slots, weights.feedback_shares(values)),
+            *(self._filled(held, weights.feedback_weight), weights.PRACTICE_WEIGHT, self._zeros()),
         )
         most = weights.FEEDBACK_TERMS
         if len(terms) > most and totals[most - 1] == totals[most]:

@@ -45,6 +45,7 @@ class Texts:
         self._numbers: defaultdict[str, int] = numbering()
         self._stems: list[str] = []
         self._frequency: Numbers = np.zeros(0, np.int64)
+        self._occurrences: Numbers = np.zeros(0, np.int64)
         self._cities: dict[City, int] = {}
         self._shelves: dict[str, Shelf] = {NEED: Shelf(), PRACTICE: Shelf()}
         self._kinds: dict[Key, str] = {}
@@ -117,6 +118,7 @@ class Texts:
         for each in self._shelves.values():
             each.postings.reach(len(self._stems))
         self._frequency = grown(self._frequency, len(self._stems))
+        self._occurrences = grown(self._occurrences, len(self._stems))
         slots = shelf.add(keys, cities, sizes, terms, counts)
         self._kinds.update(dict.fromkeys(keys, kind))
         self._lengths.reach(len(self._stems), self._shelves[NEED].size)
@@ -128,6 +130,7 @@ class Texts:
             self._norm_units += int(np.rint(self._norms[slots] * _UNITS).sum())
         found, times = _occurring(terms, len(self._stems))
         self._frequency[found] += times
+        np.add.at(self._occurrences, terms, counts)
         self._lengths.moved(found)
 
     def drop(self, key: Key) -> None:
@@ -135,8 +138,9 @@ class Texts:
         kind = self._kinds.pop(key)
         shelf = self._shelves[kind]
         slot = shelf.slots[key]
-        terms, _ = shelf.rows.of(slot)
+        terms, counts = shelf.rows.of(slot)
         self._frequency[terms] -= 1
+        self._occurrences[terms] -= counts
         self._lengths.moved(terms)
         self._changed()
         if kind == PRACTICE:
@@ -164,7 +168,8 @@ class Texts:
         self._stems = [stem for stem, kept in zip(self._stems, used.tolist(), strict=True) if kept]
         self._numbers = numbering()
         self._numbers.update(zip(self._stems, range(len(self._stems)), strict=True))
-        self._frequency, self._lengths = np.zeros(0, np.int64), NeedLengths()
+        self._frequency, self._occurrences = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        self._lengths = NeedLengths()
         self._norm_units, self._emptied = 0, 0
         old, self._shelves = self._shelves, {NEED: Shelf(), PRACTICE: Shelf()}
         for kind, shelf in old.items():
@@ -179,6 +184,10 @@ class Texts:
         practices = len(self._shelves[PRACTICE])
         return self._norm_units / practices / _UNITS if practices else 1.0
 
+    def _worth(self, terms: NDArray[np.integer]) -> Weights:
+        """What terms are worth in a need."""
+        return weights.term_weight(len(self), self._frequency[terms], self._occurrences[terms])
+
     def frequency(self, stem: str) -> int:
         """In how many stored texts a term occurs."""
         number = self._numbers.get(stem)
@@ -191,7 +200,7 @@ class Texts:
         """
         shelf = self._shelves[self._kinds[keys[0]]] if keys else self._shelves[NEED]
         sizes, terms, counts = shelf.rows.gather([shelf.slots[key] for key in keys])
-        values = weights.NEED_WEIGHT[counts] * weights.idf(len(self), self._frequency[terms])
+        values = weights.NEED_WEIGHT[counts] * self._worth(terms)
         values /= np.repeat(weights.lengths(values, sizes), sizes)
         words, columns = np.unique(terms, return_inverse=True)
         heads = np.append(0, np.cumsum(sizes))

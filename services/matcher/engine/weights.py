@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The formulas of the match score, each in one place.
 
-TF-IDF in SMART terms: saturated counts on the practice's side, idf on the need's side alone (Singhal's
-pivoted length normalisation, 1996), widened by the best practices' own words (Rocchio's feedback, 1971).
-Because no practice weight holds an idf, a stored practice vector never changes when the catalogue does.
+TF-IDF in SMART terms: saturated counts on the practice's side, idf and burstiness on the need's side alone
+(Singhal's pivoted length normalisation, 1996), widened by synonyms and by the best practices' own words
+(Rocchio's feedback, 1971). Because no practice weight holds either, a stored practice vector never changes
+when the catalogue does.
 """
 
 import numpy as np
@@ -13,9 +14,12 @@ from services.matcher.engine.lists import HIGHEST_COUNT, Numbers, Weights
 
 SATURATION = 2.0
 SLOPE = 0.65
+BURSTS = 0.3
 FEEDBACK_PRACTICES = 3
 FEEDBACK_TERMS = 100
 FEEDBACK_LENGTH = 0.4
+FEEDBACK_RARITY = 1.5
+SYNONYM_SHARE = 0.3
 
 _TIMES = np.arange(HIGHEST_COUNT + 1, dtype=np.float64)
 
@@ -30,6 +34,35 @@ def idf(texts: int, frequency: Numbers) -> Weights:
     """Inverse document frequency of terms found in `frequency` of `texts` needs and practices together."""
     weights: Weights = np.log1p((texts - frequency + 0.5) / (frequency + 0.5))
     return weights
+
+
+def burstiness(frequency: Numbers, occurrences: Numbers) -> Weights:
+    """How much more a term says because it comes in bursts: ``1 + 0.3 ln(occurrences per text)``, at least 1.
+
+    A word that comes again where it has come once is what its text is about (Kwok 1996; Church and Gale,
+    1995). One is added to both numbers, so that a single long text does not decide.
+    """
+    bursts: Weights = 1.0 + BURSTS * np.log((occurrences + 1.0) / (frequency + 1.0))
+    return bursts
+
+
+def term_weight(texts: int, frequency: Numbers, occurrences: Numbers) -> Weights:
+    """What a term is worth in a need: idf times burstiness, both over needs and practices together."""
+    worth: Weights = idf(texts, frequency) * burstiness(frequency, occurrences)
+    return worth
+
+
+def feedback_weight(worth: Weights) -> Weights:
+    """What a term of a feedback practice is worth: rare words carry over better than common ones."""
+    raised: Weights = worth**FEEDBACK_RARITY
+    return raised
+
+
+def feedback_shares(scores: Weights) -> Weights:
+    """The share of each feedback practice, by the square of its score: the better is believed far more."""
+    trusted = scores * scores
+    shares: Weights = trusted / trusted.sum()
+    return shares
 
 
 def tally(places: NDArray[np.integer], values: Weights, size: int) -> Weights:
@@ -52,9 +85,14 @@ def lengths(values: Weights, sizes: Numbers) -> Weights:
     return found
 
 
+def length(values: Weights) -> float:
+    """The Euclidean length of one vector; 1 for an empty one."""
+    return float(lengths(values, np.array([len(values)]))[0])
+
+
 def unit(values: Weights) -> Weights:
     """One vector scaled to length 1; an empty one stays empty."""
-    scaled: Weights = values / lengths(values, np.array([len(values)]))[0]
+    scaled: Weights = values / length(values)
     return scaled
 
 

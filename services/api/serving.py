@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Serving the front door: uvicorn, which at its end first lets the streams go."""
+
+import socket
+from typing import Final
+
+import uvicorn
+from fastapi import FastAPI
+
+# Together with what uvicorn takes itself, well below the five seconds after which the supervisor kills.
+GRACE_S: Final = 2
+
+
+class Server(uvicorn.Server):
+    """A server whose open streams end when it is told to stop; waiting for them would take for ever."""
+
+    def __init__(self, app: FastAPI, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more requests, end the streams, and let the others be answered."""
+        self._app.state.follower.close()
+        await super().shutdown(sockets)
+
+
+def server(app: FastAPI, host: str, port: int) -> Server:
+    """Make the server of an application."""
+    return Server(
+        app,
+        uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_S,
+        ),
+    )
