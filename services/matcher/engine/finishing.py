@@ -59,9 +59,9 @@ def finish(
             dense[terms[entry]] = values[entry]
         chosen = heaps.rows[query][heaps.rows[query] >= 0].astype(np.int64)
         _score(laid, chosen, dense, scores[query], best[query])
-        # A heap that did not fill has lost nothing.
+        # The bar of a heap that neither filled nor was seeded is 0: it has lost nothing.
         lost = heaps.scores[query, 0] * (1.0 + slack[query])
-        if len(chosen) == heaps.rows.shape[1] and scores[query, -1] <= lost:
+        if lost > 0.0 and scores[query, -1] <= lost:
             scores[query, :], best[query, :] = 0.0, -1
             _score(laid, everything, dense, scores[query], best[query])
             again += 1

@@ -152,8 +152,8 @@ class Join:
         slack = slack_of(ranked)
         lowered = Asked(asked.floors * (1.0 - slack), asked.masks, asked.mask_of)
         heaps, above = self._select(ranked, keep, lowered, room)
-        full = (heaps.rows >= 0).all(axis=1)
-        lost = np.where(full, heaps.scores[:, 0] * (1.0 + slack), 0.0)
+        # The bar of a heap that neither filled nor was seeded is 0: it has lost nothing.
+        lost = heaps.scores[:, 0] * (1.0 + slack)
         return Selected(self._named(heaps.rows), lost, self._named(above.rows), above.reached)
 
     def _named(self, places: Items) -> Items:
