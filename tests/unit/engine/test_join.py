@@ -73,7 +73,7 @@ def test_small_blocks_and_bold_levels_change_nothing(monkeypatch: pytest.MonkeyP
 
 
 def test_rows_on_a_query_s_theme_raise_its_bar_and_lose_nothing() -> None:
-    """Where rows share their heaviest terms the bar starts high, and the answers stay those of brute force."""
+    """Where rows share their heaviest terms the bar starts high; the answers stay those of brute force."""
     rng = np.random.default_rng(5)
     width, sides = 400, []
     for rows in (90, 2000):
