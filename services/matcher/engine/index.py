@@ -123,10 +123,16 @@ class MatchIndex(Scoring):
         rows, snapshot = self._shelves[PRACTICE].rows, self.snapshot()
         needs, lengths = self.weighed(keys)
         factors = self._worth(np.arange(len(self._stems)))
-        spans = zip(needs.ptr.tolist(), needs.ptr[1:].tolist(), lengths.tolist(), strict=False)
-        lent = many.Needs.of([self._lent(needs.terms[first:last], length) for first, last, length in spans])
         asked = Asked(np.full(len(keys), floor), *many.lines_of(masks, len(self._cities)))
         selected = snapshot.join.select(needs.rows, many.KEEP, asked, many.ROOM)
+        # Synonyms only matter to a need that finds something.
+        spans = zip(needs.ptr, needs.ptr[1:], lengths.tolist(), selected.above_count.tolist(), strict=False)
+        lent = many.Needs.of(
+            [
+                self._lent(needs.terms[first : last if found else first], length)
+                for first, last, length, found in spans
+            ]
+        )
         chosen = many.Chosen(
             snapshot.named(selected.rows), selected.lost, snapshot.named(selected.above), selected.above_count
         )

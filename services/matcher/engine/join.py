@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.matcher.engine import joining, layout
+from services.matcher.engine import finishing, joining, layout
 from services.matcher.engine.layout import Floats, Items, Laid, Matrix, Numbers
 
 CUTS: Numbers = np.array([0, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096])
@@ -31,9 +31,6 @@ BOLDNESS = 0.4
 """The share of the bar up to which the bound may count in choosing the level; measured, flat around here."""
 
 _SAMPLE = 128
-_SEEDED = 4_096
-"""Among fewer rows hardly any shares a theme with a query."""
-
 _BATCH = 16_384
 _MARGIN = 2
 
@@ -146,7 +143,7 @@ class Join:
             ranked = self._ranked(queries.part(first, last))
             heaps, _ = self._select(ranked, k + _MARGIN, Asked.everything(last - first), 0)
             best = (scores[first:last], rows[first:last])
-            joining.finish(ranked.matrix, self._laid, heaps, slack_of(ranked), *best)
+            finishing.finish(ranked.matrix, self._laid, heaps, slack_of(ranked), *best)
         return scores, rows
 
     def select(self, queries: Rows, keep: int, asked: Asked, room: int) -> Selected:
@@ -155,8 +152,8 @@ class Join:
         slack = slack_of(ranked)
         lowered = Asked(asked.floors * (1.0 - slack), asked.masks, asked.mask_of)
         heaps, above = self._select(ranked, keep, lowered, room)
-        full = (heaps.rows >= 0).all(axis=1)
-        lost = np.where(full, heaps.scores[:, 0] * (1.0 + slack), 0.0)
+        # The bar of a heap that neither filled nor was seeded is 0: it has lost nothing.
+        lost = heaps.scores[:, 0] * (1.0 + slack)
         return Selected(self._named(heaps.rows), lost, self._named(above.rows), above.reached)
 
     def _named(self, places: Items) -> Items:
@@ -175,8 +172,7 @@ class Join:
         heaps = joining.Heaps(np.zeros((count, keep), np.float32), np.full((count, keep), -1, np.int32))
         above = joining.Above(np.full((count, room), -1, np.int32), np.zeros(count, np.int64))
         wishes = joining.Wishes(asked.floors.astype(np.float32), asked.masks, asked.mask_of)
-        if len(self) >= _SEEDED:
-            joining.seed(ranked.matrix, self._laid, wishes, heaps)
+        joining.seed(ranked.matrix, self._laid, wishes, heaps)
         queries = joining.Queries(ranked.matrix, *layout.cut_norms(ranked.matrix, CUTS))
         joining.select(queries, self._laid, wishes, np.float32(BOLDNESS), heaps, above)
         return heaps, above

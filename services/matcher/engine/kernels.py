@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The compiled loops over stored lists: walks over the texts of a term and over the terms of a text.
+"""The compiled walks over stored lists: over the texts of a term and over the terms of a text.
 
 Each is compiled at its first call; ``services.matcher.engine.warming`` compiles all beforehand. No loop may
 reorder its sums: a score is added up in the order of its terms' stems, whichever loop adds it, so that its
@@ -19,53 +19,6 @@ Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
 
 _GROUP = 64
-
-
-@compiled
-def append(
-    start: Items, size: Items, kept: Entries, owners: Numbers, added: Numbers, entries: Entries
-) -> None:
-    """Put entries at the ends of lists that have the room."""
-    taken = 0
-    for place in range(len(owners)):
-        owner = owners[place]
-        end = start[owner] + size[owner]
-        for step in range(added[place]):
-            kept[end + step] = entries[taken + step]
-        taken += added[place]
-        size[owner] += added[place]
-
-
-@compiled
-def move(source: Entries, froms: Numbers, target: Entries, tos: Numbers, sizes: Numbers) -> None:
-    """Copy some stretches of one array to places of another; the stretches do not overlap."""
-    for place in range(len(sizes)):
-        here, there = froms[place], tos[place]
-        for step in range(sizes[place]):
-            target[there + step] = source[here + step]
-
-
-@compiled
-def turned(
-    sizes: Numbers, terms: Items, counts: NDArray[np.uint16], first: int, width: int
-) -> tuple[Numbers, Numbers, Items, NDArray[np.uint16]]:
-    """Texts, numbered from `first`, read the other way: terms, in how many texts, in which, how often."""
-    held = np.zeros(width + 1, np.int64)
-    for term in terms:
-        held[term + 1] += 1
-    owners = np.flatnonzero(held[1:])
-    added = held[1:][owners]
-    ends = np.cumsum(held)
-    texts = np.empty(len(terms), np.int32)
-    times = np.empty(len(terms), np.uint16)
-    place = 0
-    for text in range(len(sizes)):
-        for entry in range(place, place + sizes[text]):
-            end = ends[terms[entry]]
-            texts[end], times[end] = first + text, counts[entry]
-            ends[terms[entry]] = end + 1
-        place += sizes[text]
-    return owners, added, texts, times
 
 
 @compiled

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from services.matcher.engine import kernels
+from services.matcher.engine import packing
 
 Numbers = NDArray[np.int64]
 Items = NDArray[np.int32]
@@ -79,28 +79,15 @@ class Lists:
         counts: NDArray[np.integer],
     ) -> None:
         """Append to each of the (different) `owners` as many entries as `added` says, in the order given."""
-        wanted = self.size[owners] + added
-        full = wanted > self._room[owners]
-        if full.any():
-            self._make_room(owners[full], wanted[full].astype(np.int64))
-        entries = items.astype(np.uint32) << np.uint32(8) | counts.astype(np.uint32)
-        kernels.append(
-            self.start, self.size, self.entries, owners.astype(np.int64), added.astype(np.int64), entries
-        )
-
-    def _make_room(self, owners: NDArray[np.integer], wanted: Numbers) -> None:
-        """Move the lists that are full to the end of the arrays."""
-        sizes = self.size[owners].astype(np.int64)
-        # A first filling takes little more than it needs: most terms are rare and most texts never grow.
-        room = np.where(sizes == 0, wanted + wanted // 16, wanted + wanted // 4 + 1)
-        starts = self._end + np.cumsum(room) - room
-        self._end += int(room.sum())
-        if self._end > _MOST_ENTRIES:
+        places, more = owners.astype(np.int64, copy=False), added.astype(np.int64, copy=False)
+        whole = self._end + packing.wanted(self.size, self._room, places, more)
+        if whole > _MOST_ENTRIES:
             raise OverflowError(f"more than {_MOST_ENTRIES} entries do not fit")
-        self.entries = grown(self.entries, self._end)
-        kernels.move(self.entries, self.start[owners].astype(np.int64), self.entries, starts, sizes)
-        self._deserted += int(self._room[owners].sum())
-        self.start[owners], self._room[owners] = starts, room
+        self.entries = grown(self.entries, whole)
+        lists = (self.start, self.size, self._room, self.entries)
+        new = (items.astype(np.int32, copy=False), counts.astype(np.uint16, copy=False))
+        self._deserted += packing.extend(*lists, self._end, places, more, *new)
+        self._end = whole
         if self._deserted > self._end // 2 + 1024:
             self._pack()
 
@@ -109,7 +96,7 @@ class Lists:
         starts = np.cumsum(self._room, dtype=np.int64) - self._room
         self._end, self._deserted = int(self._room.sum()), 0
         entries = np.zeros(self._end, np.uint32)
-        kernels.move(self.entries, self.start.astype(np.int64), entries, starts, self.size.astype(np.int64))
+        packing.move(self.entries, self.start.astype(np.int64), entries, starts, self.size.astype(np.int64))
         self.entries, self.start = entries, starts.astype(np.int32)
 
     def of(self, owner: int) -> tuple[Items, Counts]:
@@ -119,13 +106,7 @@ class Lists:
 
     def gather(self, owners: Iterable[int] | NDArray[np.integer]) -> tuple[Numbers, Items, Counts]:
         """The sizes of some lists, and their entries one list after another."""
-        chosen = np.asarray(owners, np.int64)
-        sizes = self.size[chosen].astype(np.int64)
-        entries = np.zeros(int(sizes.sum()), np.uint32)
-        kernels.move(
-            self.entries, self.start[chosen].astype(np.int64), entries, np.cumsum(sizes) - sizes, sizes
-        )
-        return sizes, *_apart(entries)
+        return packing.gathered(self.start, self.size, self.entries, np.asarray(owners, np.int64))
 
     @property
     def nbytes(self) -> int:

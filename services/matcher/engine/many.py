@@ -205,7 +205,7 @@ def _widened(
     """
     best, first = np.empty(feedback.practices, np.int64), np.empty(feedback.practices)
     leaders = _leaders(practices, kept, dense, feedback.table, best, first)
-    if leaders < len(kept) and not first[leaders - 1] > lost:
+    if lost > 0.0 and (leaders < len(first) or first[leaders - 1] <= lost):
         return np.empty(0, np.int32)
     shares = first[:leaders] * first[:leaders]
     total = 0.0

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from services.matcher.engine import kernels
+from services.matcher.engine import kernels, packing
 from services.matcher.engine.lists import Counts, Items, Lists, Numbers, grown
 
 Key = Hashable
@@ -49,10 +49,12 @@ class Shelf:
         self.rows.reach(self.size)
         self.rows.extend(slots, sizes, terms, counts)
         if len(keys) == 1:
-            self.postings.extend(terms, np.ones(len(terms), np.int64), np.full(len(terms), first), counts)
+            self.postings.extend(
+                terms, np.ones(len(terms), np.int64), np.full(len(terms), first, np.int32), counts
+            )
         else:
             width = len(self.postings.start)
-            self.postings.extend(*kernels.turned(sizes, terms, counts, first, width))
+            self.postings.extend(*packing.turned(sizes, terms, counts, first, width))
         return slots
 
     def remove(self, key: Key) -> bool:

@@ -72,7 +72,29 @@ def test_small_blocks_and_bold_levels_change_nothing(monkeypatch: pytest.MonkeyP
         assert (rows == expected[1]).all()
 
 
-WORDS = [f"w{number}" for number in range(40)]
+def test_rows_on_a_query_s_theme_raise_its_bar_and_lose_nothing() -> None:
+    """Where rows share their heaviest terms the bar starts high; the answers stay those of brute force."""
+    rng = np.random.default_rng(5)
+    width, sides = 400, []
+    for rows in (90, 2000):
+        dense = np.zeros((rows, width))
+        dense[:, :20] = rng.random((rows, 20)) * 0.2
+        themes = rng.integers(0, 40, rows)
+        dense[np.arange(rows), 20 + themes] = 0.9
+        dense[np.arange(rows), rng.integers(60, width, rows)] = 0.3
+        ptr = np.append(0, np.cumsum((dense > 0).sum(axis=1)))
+        sides.append(Rows(ptr, np.nonzero(dense)[1].astype(np.int32), dense[dense > 0].astype(np.float32)))
+    queries, practices = sides
+    products = spread(queries, width) @ spread(practices, width).T
+
+    scores, found = Join(practices, width).top(queries, 10)
+
+    assert scores == pytest.approx(-np.sort(-products, axis=1)[:, :10], abs=1e-9)
+    assert np.take_along_axis(products, found, axis=1) == pytest.approx(scores, abs=1e-9)
+
+
+# Two of them are synonyms, which widen a need.
+WORDS = [*(f"w{number}" for number in range(38)), "kindergarten", "preschool"]
 COUNTS = st.dictionaries(st.sampled_from(WORDS), st.integers(1, 4), max_size=8)
 TEXTS = st.lists(st.tuples(COUNTS, st.integers(1, 4)), max_size=25)
 
