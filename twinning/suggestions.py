@@ -113,6 +113,8 @@ def create(session: Session, proposal: Proposal, round_id: str | None = None) ->
         **proposal.columns(),
     )
     session.add(row)
+    # What names a suggestion by its id may only be written after it.
+    session.flush()
     session.add_all(
         SuggestionCity(suggestion_id=row.id, city_id=city.city_id, country=city.country)
         for city in proposal.cities

@@ -203,7 +203,9 @@ def test_a_host_has_as_many_visitors_as_it_says(database: Database) -> None:
     assert top.summary is not None
     assert balanced.summary is not None
     assert (len(every), len(few)) == (4, 2)
-    assert few == every[:2]
+    # Three of the visitors are alike, and any of them may be the second.
+    assert [score for _, score in few] == [score for _, score in every[:2]]
+    assert set(few) <= set(every)
     assert top.summary.score_loss == 0.0
     lost = 1 - sum(score for _, score in few) / sum(score for _, score in every)
     assert balanced.summary.score_loss == pytest.approx(lost)

@@ -21,7 +21,7 @@ import yaml
 
 from services.matcher.engine.american import american
 
-ANALYSIS = "folded.us-spelling.snowball-en.stops.pieces-4.3"
+ANALYSIS = "american.snowball-en.pieces-4.3"
 """Names the way texts are cut; counts kept under another name are to be counted anew."""
 
 LONGEST_TERM = 64
