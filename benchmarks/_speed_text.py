@@ -88,7 +88,7 @@ def round_from_text(needs: list[str], practices: list[str]) -> Row:
         weighed = TfidfVectorizer(stop_words="english").fit_transform([*needs, *practices])
         np.argsort(-cosine_similarity(weighed[: len(needs)], weighed[len(needs) :]), axis=1)[:, :TOP]
 
-    spent = side_by_side(ours, theirs, turns=2, warm=False)
+    spent = side_by_side(ours, theirs, turns=3)
     name = f"a whole round from text, {len(needs)} x {len(practices)}"
     return Row(name, spent[0], "TfidfVectorizer, cosine, argsort", spent[1], 10)
 

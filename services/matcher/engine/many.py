@@ -207,7 +207,7 @@ def _widened(
     leaders = _leaders(practices, kept, dense, feedback.table, best, first)
     if lost > 0.0 and (leaders < len(first) or first[leaders - 1] <= lost):
         return np.empty(0, np.int32)
-    shares = first[:leaders] * first[:leaders]
+    shares = first[:leaders].copy()
     total = 0.0
     for share in shares:
         total += share

@@ -25,7 +25,7 @@ from services.matcher.engine.lists import Items, Numbers, Weights, grown
 from services.matcher.engine.shelf import Shelf
 from services.matcher.engine.weights import NEED_WEIGHT, burstiness
 
-DRIFT = 2e-3
+DRIFT = 1e-3
 """How far a term's worth may move before the lengths of its holders are settled anew."""
 
 _HIGHEST_LEVEL = 18.0

@@ -59,9 +59,8 @@ def feedback_weight(worth: Weights) -> Weights:
 
 
 def feedback_shares(scores: Weights) -> Weights:
-    """The share of each feedback practice, by the square of its score: the better is believed far more."""
-    trusted = scores * scores
-    shares: Weights = trusted / trusted.sum()
+    """The share of each feedback practice, by its score."""
+    shares: Weights = scores / scores.sum()
     return shares
 
 
