@@ -40,7 +40,7 @@ PREFIX = "/v1"
 
 def make_app(settings: Settings, *, ring: Callable[[Bell], None] | None = None) -> FastAPI:
     """Make the application; `ring` hears the bells of each committed transaction and must not wait."""
-    database = Database(settings.database, ring, vault_of(settings.secrets_key))
+    database = Database(settings.database, ring, vault_of(settings.secrets_key, settings.secrets_key_old))
     house = House.of(settings, database)
     follower = Follower(house)
     metrics = Metrics(database, lambda: follower.streams)

@@ -109,7 +109,7 @@ def scheduler() -> None:
 def migrate() -> None:
     """Bring the database's tables up to date; safe to run more than once and from several places.
 
-    Where there is a key for secrets, those that were stored without one are sealed.
+    Where there is a key for secrets, those that were stored without one, or under an older one, are sealed.
     """
     from twinning import keyring
     from twinning.database import migrate as bring_up_to_date

@@ -37,7 +37,9 @@ def run(settings: Settings) -> int:
         courier.wake()
         errands.wake()
 
-    database = Database(settings.database, lambda _bell: wake(), vault_of(settings.secrets_key))
+    database = Database(
+        settings.database, lambda _bell: wake(), vault_of(settings.secrets_key, settings.secrets_key_old)
+    )
     keyring.must_open(database)
     courier = Courier(database, settings, name)
     errands = Errands(database, settings, name)
