@@ -72,10 +72,12 @@ def api(
     """Run the HTTP API alone: a part of a cluster."""
     from services.api.app import application
     from services.api.serving import server
-    from twinning import keyring
+    from twinning import clocks, keyring
 
     # Refused here, a wrong setting is one line and not the end of a server that was half started.
-    keyring.check(_settings())
+    settings = _settings()
+    keyring.check(settings)
+    clocks.check(settings)
     with suppress(KeyboardInterrupt):
         server(application(), host, port).run()
 
