@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from services.dispatcher.client import BoundedClient
 from services.dispatcher.delivery import attempt
-from services.dispatcher.network import Resolve
+from services.lookups import Resolve
 from twinning import clocks
 from twinning.addresses import Rules
 from twinning.database import Database, now
