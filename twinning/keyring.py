@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Never
 
-from sqlalchemy import inspect, or_
+from sqlalchemy import Row, inspect, or_
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session, SQLModel, col, select
 
@@ -26,6 +26,8 @@ from twinning.vault import SETTING, Vault, vault_of
 # So many secrets may sign at once: the present one and two that are being left.
 MOST_LIVE = 3
 AT_ONCE = 200
+# A row, or so much of it as signing needs: its id, key_id, headers and secrets.
+Sealed = WebhookEndpoint | Row[Any]
 
 
 def fill(session: Session, row: WebhookEndpoint, headers: Mapping[str, str]) -> None:
@@ -47,13 +49,13 @@ def put_headers(session: Session, row: WebhookEndpoint, headers: Mapping[str, st
         _store(session, row, _entries(session, row), after)
 
 
-def headers_of(session: Session, row: WebhookEndpoint) -> dict[str, str]:
+def headers_of(session: Session, row: Sealed) -> dict[str, str]:
     """Give the headers that go with each delivery, readable."""
     opened = _opener(session, row)
     return {name: opened(value, f"{row.id}/{name}") for name, value in row.headers.items()}
 
 
-def live_secrets(session: Session, row: WebhookEndpoint, moment: datetime) -> tuple[str, ...]:
+def live_secrets(session: Session, row: Sealed, moment: datetime) -> tuple[str, ...]:
     """Give the secrets that sign at a moment, newest first."""
     opened = _opener(session, row)
     return tuple(opened(entry["secret"], row.id) for entry in row.secrets if is_live(entry, moment))
@@ -152,7 +154,7 @@ def _refuse(vault: Vault | None) -> Never:
     raise WrongSetting(f"{SETTING}: {what} webhook secrets in this database were sealed")
 
 
-def _opener(session: Session, row: WebhookEndpoint) -> Callable[[str, str], str]:
+def _opener(session: Session, row: Sealed) -> Callable[[str, str], str]:
     """Give what opens a row's texts, each in its place; those of one that is stored plainly stay."""
     key_id = row.key_id
     if key_id is None:
