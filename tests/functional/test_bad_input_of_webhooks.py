@@ -190,7 +190,7 @@ def test_b18_a_place_in_the_feed_that_is_none(front: Door) -> None:
         for after in ("x", "0198c0de-0000-7000-8000-000000000099", theirs)
     ]
     with front.database.transaction() as session:
-        old = update(StoredEvent).where(col(StoredEvent.id) == mine)
+        old = update(StoredEvent).where(col(StoredEvent.id).in_([theirs, mine]))
         session.execute(old.values(timestamp=now() - timedelta(days=31)))
     answers.append(front.client.get(f"/v1/events?after={mine}", headers=bearer))
 
@@ -256,9 +256,12 @@ def test_b22_an_answer_that_is_none(name: str) -> None:
     async def story() -> list[str | None]:
         rules = Rules.parse(["127.0.0.0/8"], allow_http=True)
         good = answering(head("204 No Content"))
-        async with BoundedClient(rules, timeout_s=5) as client:
-            async with receiver(MANNERS[name][0]) as bad, receiver(good) as well:
-                return [(await client.post(there.url, b"{}", {})).error for there in (bad, well)]
+        async with (
+            BoundedClient(rules, timeout_s=5) as client,
+            receiver(MANNERS[name][0]) as bad,
+            receiver(good) as well,
+        ):
+            return [(await client.post(there.url, b"{}", {})).error for there in (bad, well)]
 
     assert asyncio.run(story()) == ["protocol_error", None]
 
@@ -296,7 +299,7 @@ def log_format(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.mark.parametrize("log_format", ["console", "json"], indirect=True)
 @pytest.mark.usefixtures("log_format")
 def test_b24_a_line_of_the_log_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """A name with a line break, told as a value or in the text, makes no second line and steers no terminal."""
+    """A name with a line break, as a value or in the text, makes no second line and steers no terminal."""
     name = "Limerick\n2026-01-01 [error] forged\r\x1b[2J\u2028x"
     # The logger writes to whatever standard error is when it is made.
     structlog.configure(logger_factory=structlog.PrintLoggerFactory())
