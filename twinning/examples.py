@@ -305,6 +305,7 @@ SHAPES: dict[str, Example] = {
     "Readiness": {
         "status": "ok",
         "database": "ok",
+        "clock": "ok",
         "broker": "ok",
         "workers": "ok",
         "oldest_undelivered_event_age_s": 0.0,

@@ -75,6 +75,7 @@ class KeyedRoute(APIRoute):
                 answer = await _reading(request, inner, has_query)
                 return _tagged(await _wait(request, answer))
             body = await bodies.read(request, has_body)
+            await self.prepare(request, body)
             answer, claimed = await _writing(ReadRequest(request, body), body, inner, has_query)
             if request.state.afterwards is None:
                 return answer
@@ -84,6 +85,9 @@ class KeyedRoute(APIRoute):
             return answer
 
         return handle
+
+    async def prepare(self, request: Request, body: Body) -> None:
+        """Do what a route needs done before its transaction begins: nothing."""
 
 
 def _tagged(answer: Response) -> Response:
