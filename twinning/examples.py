@@ -109,8 +109,23 @@ KEY_LISTED: Example = {
     "city_id": None,
     "created_at": MOMENT,
     "expires_at": "2027-12-31T23:59:59Z",
+    "last_used_at": MOMENT,
 }
-KEY_SHOWN: Example = {**KEY_LISTED, "key": "asem_this-is-where-the-key-stands-this-once"}
+KEY_SHOWN: Example = {**KEY_LISTED, "last_used_at": None, "key": "asem_this-is-where-the-key-stands-this-once"}
+
+AUDIT_SHOWN: Example = {
+    "id": EVENT,
+    "at": MOMENT,
+    "key_id": KEY,
+    "key_name": "National coordinator, Ireland",
+    "role": "coordinator",
+    "action": "city.updated",
+    "object_type": "city",
+    "object_id": LIMERICK,
+    "city_id": LIMERICK,
+    "fields": ["contact", "summary"],
+    "address": "192.0.2.7",
+}
 
 SUGGESTION_SHOWN: Example = {
     "id": SUGGESTION,
@@ -285,6 +300,7 @@ SHAPES: dict[str, Example] = {
     "ApiKeyCreate": KEY_REQUEST,
     "ApiKeyPublic": KEY_LISTED,
     "ApiKeyShown": KEY_SHOWN,
+    "AuditPublic": AUDIT_SHOWN,
     "SuggestionPublic": SUGGESTION_SHOWN,
     "RoundRequest": ROUND_REQUEST,
     "RoundPublic": ROUND_SHOWN,

@@ -2,10 +2,13 @@
 """Answers kept by `Idempotency-Key`, in the transaction of what the request did."""
 
 import hashlib
+import json
+from collections.abc import Collection
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import LargeBinary, delete
-from sqlmodel import Field, Session, SQLModel, col
+from sqlmodel import Field, Session, SQLModel, col, select
 
 from twinning.database import Id, Instant, Json, now
 from twinning.errors import WrongSetting
@@ -27,6 +30,8 @@ class KeptAnswer(SQLModel, table=True):
     body: bytes = Field(sa_type=LargeBinary)
     # Which key of the operator's sealed the body; null: none did.
     key_id: str | None = Field(default=None, max_length=16)
+    # What the request made, where its answer shows something that may have to be erased before the day ends.
+    about: str | None = Field(default=None, sa_type=Id, index=True)
     created_at: datetime = Field(default_factory=now, sa_type=Instant, index=True)
 
 
@@ -60,6 +65,20 @@ def body_of(session: Session, row: KeptAnswer) -> bytes:
     if vault is None:
         raise WrongSetting(f"{SETTING}: is not set, and a kept answer was sealed with it")
     return vault.open(row.body.decode(), _place(row)).encode()
+
+
+def erase_contact(session: Session, city_id: str) -> None:
+    """Take a city's contact out of the answers that were kept when it was registered."""
+    for row in session.exec(select(KeptAnswer).where(KeptAnswer.about == city_id)):
+        shown = json.loads(body_of(session, row))
+        put_body(session, row, json.dumps(shown | {"contact": None}, ensure_ascii=False).encode())
+        session.add(row)
+
+
+def of_callers(session: Session, callers: Collection[str]) -> list[tuple[KeptAnswer, Any]]:
+    """Give the answers that are kept for some keys, each with what it says."""
+    rows = session.exec(select(KeptAnswer).where(col(KeptAnswer.caller).in_(callers)))
+    return [(row, json.loads(body_of(session, row) or b"null")) for row in rows]
 
 
 def _place(row: KeptAnswer) -> str:

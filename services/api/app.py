@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
-from starlette.responses import Response
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from services import broker, logs
 from services.api import openapi, problems
@@ -15,6 +15,7 @@ from services.api.envelope import Envelope
 from services.api.following import Follower
 from services.api.metrics import Metrics
 from services.api.routes import (
+    audit,
     cities,
     deliveries,
     delivery_log,
@@ -49,6 +50,7 @@ def make_app(settings: Settings, *, ring: Callable[[Bell], None] | None = None) 
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
         follower.close()
+        await house.last_use.close()
         database.close()
 
     app = FastAPI(
@@ -59,7 +61,10 @@ def make_app(settings: Settings, *, ring: Callable[[Bell], None] | None = None) 
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
-        middleware=[Middleware(Envelope, last_net=_last_net, answered=metrics.answered)],
+        middleware=[
+            Middleware(ProxyHeadersMiddleware, trusted_hosts=[str(each) for each in settings.trusted_proxies]),
+            Middleware(Envelope, refuse=problems.problem, answered=metrics.answered, headers=_headers(settings)),
+        ],
     )
     app.state.house, app.state.follower, app.state.metrics = house, follower, metrics
     problems.install(app)
@@ -69,6 +74,7 @@ def make_app(settings: Settings, *, ring: Callable[[Bell], None] | None = None) 
         reference,
         cities,
         keys,
+        audit,
         previews,
         rounds,
         suggestions,
@@ -94,5 +100,7 @@ def application() -> FastAPI:
     return make_app(settings, ring=bell.ring if bell else None)
 
 
-def _last_net(request: Request) -> Response:
-    return problems.problem(request, 500, "Something went wrong here; the log has it under the request's id.")
+def _headers(settings: Settings) -> dict[str, str]:
+    """Hold browsers to https where the public address has it."""
+    secure = settings.public_url.startswith("https:")
+    return {"Strict-Transport-Security": "max-age=31536000"} if secure else {}

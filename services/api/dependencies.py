@@ -6,10 +6,18 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Generic, TypeVar
+from datetime import datetime
+from typing import Annotated, Any, Generic, Self, TypeVar
 
 from fastapi import Depends, Header, Path, Request
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 from pydantic.json_schema import WithJsonSchema
 from sqlmodel import Session
 
@@ -87,6 +95,28 @@ class Page(Shape):
         if not shaped or not all(map(_is_place, place)):
             raise Invalid.field("/query/cursor", "This is not a cursor that a list gave.")
         return tuple(place)
+
+
+class Span(Page):
+    """A page of what was made within a span of time."""
+
+    since: Annotated[AwareDatetime | None, Field(description="Made at this moment or later.")] = None
+    until: Annotated[AwareDatetime | None, Field(description="Made before this moment.")] = None
+
+    @field_validator("since", "until")
+    @classmethod
+    def _storable(cls, moment: datetime | None) -> datetime | None:
+        """Refuse a moment that UTC cannot name."""
+        if moment is not None and not 1 < moment.year < 9999:
+            raise ValueError("is no moment that UTC can name")
+        return moment
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        """Refuse a span that ends before it begins."""
+        if self.since and self.until and self.since > self.until:
+            raise ValueError("since is after until")
+        return self
 
 
 class Listed(Shape, Generic[Item]):
