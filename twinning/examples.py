@@ -111,7 +111,11 @@ KEY_LISTED: Example = {
     "expires_at": "2027-12-31T23:59:59Z",
     "last_used_at": MOMENT,
 }
-KEY_SHOWN: Example = {**KEY_LISTED, "last_used_at": None, "key": "asem_this-is-where-the-key-stands-this-once"}
+KEY_SHOWN: Example = {
+    **KEY_LISTED,
+    "last_used_at": None,
+    "key": "asem_this-is-where-the-key-stands-this-once",
+}
 
 AUDIT_SHOWN: Example = {
     "id": EVENT,
@@ -238,6 +242,32 @@ PREVIEW_WAITING: Example = {
     "detail": "No worker has answered yet; ask again at the address in Location.",
 }
 
+CITY_EXPORT: Example = {
+    "city": CITY_OWNED,
+    "practices": [],
+    "needs": [],
+    "suggestions": [SUGGESTION_SHOWN],
+    "round_places": [{"round_id": ROUND, "place": 1, "suggestion_id": SUGGESTION}],
+    "rounds": [],
+    "previews": [],
+    "events": [{"id": EVENT, "type": "city.registered", "timestamp": MOMENT, "data": CITY_SHOWN}],
+    "api_keys": [
+        {
+            **KEY_LISTED,
+            "name": "Learning City Office",
+            "role": "city",
+            "countries": [],
+            "city_id": LIMERICK,
+            "revoked_at": None,
+        }
+    ],
+    "webhook_endpoints": [],
+    "replays": [],
+    "deliveries": [],
+    "kept_answers": [],
+    "audit": [AUDIT_SHOWN],
+}
+
 EVENT_DATA: dict[str, Example] = {
     "city": CITY_SHOWN,
     "practice": PRACTICE_SHOWN,
@@ -291,6 +321,7 @@ SHAPES: dict[str, Example] = {
     "CityUpdate": CITY_CHANGE,
     "CityPublic": CITY_SHOWN,
     "CityOwned": CITY_OWNED,
+    "CityExport": CITY_EXPORT,
     "PracticeCreate": PRACTICE_REQUEST,
     "PracticeUpdate": PRACTICE_CHANGE,
     "PracticePublic": PRACTICE_SHOWN,

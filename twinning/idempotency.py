@@ -3,7 +3,6 @@
 
 import hashlib
 import json
-from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,6 +14,8 @@ from twinning.errors import WrongSetting
 from twinning.vault import SETTING, Vault
 
 KEPT = timedelta(hours=24)
+# The fields of answers that hold a secret.
+SHOWN_ONCE = frozenset({"key", "secret", "callback_secret"})
 
 
 class KeptAnswer(SQLModel, table=True):
@@ -75,10 +76,10 @@ def erase_contact(session: Session, city_id: str) -> None:
         session.add(row)
 
 
-def of_callers(session: Session, callers: Collection[str]) -> list[tuple[KeptAnswer, Any]]:
-    """Give the answers that are kept for some keys, each with what it says."""
-    rows = session.exec(select(KeptAnswer).where(col(KeptAnswer.caller).in_(callers)))
-    return [(row, json.loads(body_of(session, row) or b"null")) for row in rows]
+def without_secrets(session: Session, row: KeptAnswer) -> Any:
+    """Give what was answered as it may be shown later: without the secret that it showed once."""
+    shown = json.loads(body_of(session, row) or b"null")
+    return {name: value for name, value in shown.items() if name not in SHOWN_ONCE} if shown else shown
 
 
 def _place(row: KeptAnswer) -> str:

@@ -212,9 +212,7 @@ def _asks_for(row: WebhookEndpoint) -> tuple[object, ...]:
     return row.url, frozenset(row.event_types), EndpointFilters.model_validate(row.filters)
 
 
-def change(
-    session: Session, row: WebhookEndpoint, wanted: EndpointUpdate, rules: Rules
-) -> frozenset[str]:
+def change(session: Session, row: WebhookEndpoint, wanted: EndpointUpdate, rules: Rules) -> frozenset[str]:
     """Change the fields that were sent; switching on releases what was held.
 
     Gives the names of those that are different now; headers, which are sealed, count whenever they are sent.

@@ -17,6 +17,7 @@ from services.api.metrics import Metrics
 from services.api.routes import (
     audit,
     cities,
+    city_export,
     deliveries,
     delivery_log,
     endpoints,
@@ -62,8 +63,12 @@ def make_app(settings: Settings, *, ring: Callable[[Bell], None] | None = None) 
         redirect_slashes=False,
         lifespan=lifespan,
         middleware=[
-            Middleware(ProxyHeadersMiddleware, trusted_hosts=[str(each) for each in settings.trusted_proxies]),
-            Middleware(Envelope, refuse=problems.problem, answered=metrics.answered, headers=_headers(settings)),
+            Middleware(
+                ProxyHeadersMiddleware, trusted_hosts=[str(each) for each in settings.trusted_proxies]
+            ),
+            Middleware(
+                Envelope, refuse=problems.problem, answered=metrics.answered, headers=_headers(settings)
+            ),
         ],
     )
     app.state.house, app.state.follower, app.state.metrics = house, follower, metrics
@@ -73,6 +78,7 @@ def make_app(settings: Settings, *, ring: Callable[[Bell], None] | None = None) 
     for part in (
         reference,
         cities,
+        city_export,
         keys,
         audit,
         previews,

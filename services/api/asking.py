@@ -62,7 +62,9 @@ def ask_round(
         url = subscriptions.checked(wanted.callback_url, rules, "/callback_url")
         wanted = wanted.model_copy(update={"callback_url": url})
     row = rounds.ask(session, wanted, caller.key_id)
-    audit.note(session, "matching_round.asked", row.id, city_id=caller.city_id, fields=wanted.model_fields_set)
+    audit.note(
+        session, "matching_round.asked", row.id, city_id=caller.city_id, fields=wanted.model_fields_set
+    )
     if wanted.callback_url is None:
         return row, None
     callback = EndpointCreate(url=wanted.callback_url, event_types=["matching_round.*"])

@@ -77,7 +77,9 @@ class Envelope:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 if len(scope["headers"]) > MOST_HEADERS:
-                    many = self.refuse(Request(scope), 431, f"More than {MOST_HEADERS} headers are not taken.")
+                    many = self.refuse(
+                        Request(scope), 431, f"More than {MOST_HEADERS} headers are not taken."
+                    )
                     await many(scope, receive, told)
                 else:
                     await self.app(scope, receive, told)

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
-from typing import Final
+from typing import Any, Final
 
 import anyio
 import structlog
@@ -159,7 +159,7 @@ def block_of(request: Request) -> str:
     return str(IPv6Address(int(IPv6Address(address)) >> 64 << 64)) + "/64"
 
 
-def _shorten(memory: OrderedDict[str, object] | OrderedDict[str, str] | OrderedDict[str, None], most: int) -> None:
+def _shorten(memory: OrderedDict[str, Any], most: int) -> None:
     """Forget what was remembered first."""
     while len(memory) > most:
         memory.popitem(last=False)
