@@ -25,7 +25,7 @@ LONGEST_FRACTION = 100
 # No shape of ours comes near these; more would only cost time before it is refused.
 DEEPEST = 32
 MOST_NAMES = 1000
-# A text, to its end or to that of the body: a text that does not end is passed over once, not from each quote.
+# A text to its end, or to that of the body: one that does not end is passed over once, not from each quote.
 _TEXT = re.compile(r'"(?>(?:[^"\\]++|\\.)*)(?:"|\\?\Z)', re.DOTALL)
 _BRACKETS = {"[": 1, "{": 1, "]": -1, "}": -1}
 # What no database can store: NUL, and halves of surrogate pairs. JSON can spell them only by escapes.
@@ -58,7 +58,7 @@ class ReadRequest(Request):
 
 
 async def read(request: Request, wanted: bool) -> Body:
-    """Read a body of at most `LONGEST_BODY` bytes, and its JSON when one is `wanted`; 413 for a longer one."""
+    """Read a body, and its JSON when one is `wanted`; 413 for one that is too long."""
     chunks, size = [], 0
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length[:20]) > LONGEST_BODY:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Before anything else is done for a request: is its key known, and may it ask so often?
+"""What is asked before anything else is done for a request: is its key known, and may it ask so often.
 
 A key that this process has not met is looked up once; after that the gate knows it without the database,
 which still decides in each request's own transaction whether the key is good. Who shows wrong keys is
