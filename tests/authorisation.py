@@ -18,7 +18,7 @@ from twinning.database import now
 from twinning.rounds import RoundRequest
 from twinning.terms import SuggestionKind
 
-# The coordinators are those of Ireland and of Korea; the cities an Irish one, whose the things are, and Suwon.
+# The coordinators of Ireland and of Korea; a city in Ireland, whose the things are, and Suwon.
 ROLES = ("staff", "own_coordinator", "own_city", "other_coordinator", "other_city")
 
 MATRIX = """

@@ -49,6 +49,8 @@ class ApiKeyCreate(Shape):
     countries: Countries = []
     city_id: Reference | None = None
     expires_at: datetime | None = None
+    # The key that this one is to follow, whose webhook endpoints, rounds and previews become this one's.
+    replaces: Reference | None = None
 
     @model_validator(mode="after")
     def _fits_its_role(self) -> "ApiKeyCreate":
@@ -134,7 +136,7 @@ def digest(key: str) -> str:
 def create(session: Session, wanted: ApiKeyCreate) -> tuple[ApiKey, str]:
     """Make a key; gives its row and, this once, the key."""
     key = PREFIX + secrets.token_urlsafe(32)
-    row = ApiKey(**wanted.model_dump(), key_hash=digest(key))
+    row = ApiKey(**wanted.model_dump(exclude={"replaces"}), key_hash=digest(key))
     session.add(row)
     return row, key
 

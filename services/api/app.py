@@ -51,7 +51,7 @@ def make_app(settings: Settings, *, ring: Callable[[Bell], None] | None = None) 
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
         follower.close()
-        await house.last_use.close()
+        await house.gate.close()
         database.close()
 
     app = FastAPI(

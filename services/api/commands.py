@@ -10,7 +10,7 @@ from sqlmodel import Session
 
 from services.api import access
 from services.api.dependencies import must_match
-from twinning import audit, cities, idempotency, keys, listings, outbox
+from twinning import audit, cities, handover, idempotency, keys, listings, outbox
 from twinning.cities import City, CityCreate, CityUpdate
 from twinning.database import now
 from twinning.errors import Invalid, NotFound
@@ -153,6 +153,8 @@ def make_key(session: Session, caller: Caller, wanted: ApiKeyCreate) -> tuple[Ap
         except NotFound:
             raise Invalid.field("/city_id", "There is no such city.") from None
     row, key = keys.create(session, wanted)
+    if wanted.replaces is not None:
+        handover.hand_over(session, wanted.replaces, row)
     audit.note(session, "api_key.made", row.id, city_id=row.city_id, fields=wanted.model_fields_set)
     return row, key
 

@@ -81,6 +81,11 @@ class Gate:
             self._count(shown, block_of(request))
             raise
 
+    async def close(self) -> None:
+        """Write down what is known of the last use of keys, and hang up."""
+        await self._last_use.close()
+        await self._rates.close()
+
     async def _meet(self, shown: str, block: str) -> str:
         """Look a key up that is not known here; gives its id."""
         record = self._records.get(block)

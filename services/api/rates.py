@@ -17,6 +17,7 @@ from typing import Final
 import structlog
 from limits import RateLimitItemPerSecond
 from limits.aio.storage import MemoryStorage, RedisStorage
+from limits.aio.storage.redis.redispy import RedispyBridge
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from redis import RedisError
 from redis.asyncio.retry import Retry
@@ -60,7 +61,8 @@ class Rates:
         self._item = RateLimitItemPerSecond(max(1, per_minute), window_s, namespace=PREFIX)
         self._handful = max(1, per_minute // HANDFULS)
         self._alone = SlidingWindowCounterRateLimiter(MemoryStorage())
-        self._shared = _shared(broker_url) if broker_url and per_minute else None
+        self._storage = _storage(broker_url) if broker_url and per_minute else None
+        self._shared = None if self._storage is None else SlidingWindowCounterRateLimiter(self._storage)
         self._away_until = 0.0
         self._away = False
         self._purses: OrderedDict[str, Purse] = OrderedDict()
@@ -80,6 +82,11 @@ class Rates:
                 raise self._over(purse, time.monotonic())
             purse.left -= 1
             return self._headers(purse.remaining + purse.left, purse.resets_at - moment)
+
+    async def close(self) -> None:
+        """Hang up."""
+        if self._storage is not None and isinstance(self._storage.bridge, RedispyBridge):
+            await self._storage.bridge.storage.aclose()
 
     def _purse(self, key_id: str) -> Purse:
         """Find a key's purse; the one that was used longest ago makes room."""
@@ -143,16 +150,14 @@ class Rates:
         self._away = False
 
 
-def _shared(broker_url: str) -> SlidingWindowCounterRateLimiter:
-    """Make the counter in the broker; the URL of a unix socket is spelt in yet another way here."""
+def _storage(broker_url: str) -> RedisStorage:
+    """Reach the counters in the broker; the URL of a unix socket is spelt in yet another way here."""
     url = redis_url(broker_url)
-    url = f"async+redis+{url}" if url.startswith("unix:") else f"async+{url}"
-    storage = RedisStorage(
-        url,
+    return RedisStorage(
+        f"async+redis+{url}" if url.startswith("unix:") else f"async+{url}",
         implementation="redispy",
         key_prefix=PREFIX,
         socket_timeout=ANSWER_S,
         socket_connect_timeout=ANSWER_S,
         retry=Retry(NoBackoff(), 0),  # type: ignore[arg-type]
     )
-    return SlidingWindowCounterRateLimiter(storage)

@@ -46,16 +46,14 @@ class House:
     database: Database
     writers: anyio.CapacityLimiter
     readers: anyio.CapacityLimiter
-    last_use: LastUse
     gate: Gate
 
     @classmethod
     def of(cls, settings: Settings, database: Database) -> "House":
         """Give each kind of database its places; SQLite takes one writer at a time."""
         writers = anyio.CapacityLimiter(1 if database.is_sqlite else WRITERS)
-        last_use = LastUse(database, writers)
-        gate = Gate(settings, database, last_use)
-        return cls(settings, database, writers, anyio.CapacityLimiter(READERS), last_use, gate)
+        gate = Gate(settings, database, LastUse(database, writers))
+        return cls(settings, database, writers, anyio.CapacityLimiter(READERS), gate)
 
 
 @dataclass(frozen=True, slots=True)
