@@ -14,7 +14,7 @@ from tests.factories import Door
 from twinning.database import new_id
 from twinning.terms import Role
 
-_BRACE = re.compile(r"\{(\w+)(?::(\w+))?\}")
+BRACE = re.compile(r"\{(\w+)(?::(\w+))?\}")
 
 
 class Line(NamedTuple):
@@ -32,7 +32,7 @@ class Line(NamedTuple):
 def _lines() -> Iterator[Line]:
     for line in MATRIX.strip().splitlines():
         method, path, *statuses = line.split()
-        template = _BRACE.sub(r"{\1}", path)
+        template = BRACE.sub(r"{\1}", path)
         yield Line(method, path, template, dict(zip(ROLES, map(int, statuses), strict=True)))
 
 
@@ -61,7 +61,7 @@ def _ask(door: Door, line: Line, path: str, headers: dict[str, str]) -> Any:
 
 def _filled(makers: Makers, line: Line) -> str:
     """Name things that are there, made for this request alone."""
-    return _BRACE.sub(lambda found: makers.make(found[2] or found[1]), line.path)
+    return BRACE.sub(lambda found: makers.make(found[2] or found[1]), line.path)
 
 
 def _marks(door: Door) -> tuple[int, int]:
@@ -105,7 +105,7 @@ def test_what_may_not_be_seen_is_as_if_it_were_not_there(shared: Door, makers: M
     """The answer about another's object is that about one which never was, to the byte and the header."""
     for role in (role for role, status in line.statuses.items() if status == 404):
         hidden = _ask(shared, line, _filled(makers, line), makers.keys[role])
-        nowhere = _ask(shared, line, _BRACE.sub(new_id(), line.path), makers.keys[role])
+        nowhere = _ask(shared, line, BRACE.sub(new_id(), line.path), makers.keys[role])
 
         assert (hidden.status_code, hidden.content) == (nowhere.status_code, nowhere.content)
         assert _telling(hidden.headers) == _telling(nowhere.headers)
@@ -129,7 +129,7 @@ def test_every_operation_wants_a_good_key(shared: Door, makers: Makers) -> None:
     }
     before = _marks(shared)
     for line in LINES:
-        path = _BRACE.sub(new_id(), line.path)
+        path = BRACE.sub(new_id(), line.path)
         refused = {name: _ask(shared, line, path, headers) for name, headers in bad.items()}
         none = _ask(shared, line, path, {})
 

@@ -135,7 +135,7 @@ def test_a_forged_address_is_not_believed(embedded: Door) -> None:
 
 
 def test_a_key_has_its_rate_and_no_other_pays(sqlite_url: str, broker: Server) -> None:
-    """Over its rate a key hears 429 with `Retry-After`; another key goes on; each answer tells what is left."""
+    """Over its rate a key hears 429 with `Retry-After`; another goes on; each answer tells what is left."""
     with door(sqlite_url, rate_per_minute=5, broker_url=broker.url) as opened:
         busy, calm = bearer(made(opened, role="staff")["key"]), bearer(made(opened, role="staff")["key"])
         answers = [opened.client.get("/v1/cities", headers=busy) for _ in range(7)]
