@@ -20,6 +20,7 @@ from services.api.routes import (
     city_export,
     deliveries,
     delivery_log,
+    documentation,
     endpoints,
     events,
     health,
@@ -74,6 +75,7 @@ def make_app(settings: Settings, *, ring: Callable[[Bell], None] | None = None) 
     app.state.house, app.state.follower, app.state.metrics = house, follower, metrics
     problems.install(app)
     app.include_router(health.router)
+    app.include_router(documentation.router)
     front = APIRouter(prefix=PREFIX, route_class=KeyedRoute)
     for part in (
         reference,

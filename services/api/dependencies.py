@@ -6,16 +6,13 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import Annotated, Any, Generic, Self, TypeVar
 
 from fastapi import Depends, Header, Path, Request
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     Field,
     StringConstraints,
-    field_validator,
     model_validator,
 )
 from pydantic.json_schema import WithJsonSchema
@@ -23,7 +20,7 @@ from sqlmodel import Session
 
 from services.api.transactions import house_of
 from twinning.errors import Invalid, NotFound, Stale
-from twinning.fields import Reference, Shape
+from twinning.fields import Moment, Reference, Shape
 from twinning.keys import Caller
 from twinning.settings import Settings
 
@@ -100,16 +97,8 @@ class Page(Shape):
 class Span(Page):
     """A page of what was made within a span of time."""
 
-    since: Annotated[AwareDatetime | None, Field(description="Made at this moment or later.")] = None
-    until: Annotated[AwareDatetime | None, Field(description="Made before this moment.")] = None
-
-    @field_validator("since", "until")
-    @classmethod
-    def _storable(cls, moment: datetime | None) -> datetime | None:
-        """Refuse a moment that UTC cannot name."""
-        if moment is not None and not 1 < moment.year < 9999:
-            raise ValueError("is no moment that UTC can name")
-        return moment
+    since: Annotated[Moment | None, Field(description="Made at this moment or later.")] = None
+    until: Annotated[Moment | None, Field(description="Made before this moment.")] = None
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
