@@ -76,7 +76,7 @@ def _order(one: Gathering) -> tuple[object, ...]:
 
 
 def _tight(seminars: Sequence[Gathering], rooms: Rooms) -> list[Limit]:
-    """The limits that can be reached: those of cities; a need is in one seminar, and a set of cities meets once."""
+    """The limits that can be reached: those of cities, and once for each need and each set of cities."""
     once: dict[Hashable, list[int]] = {}
     for place, one in enumerate(seminars):
         for key in (one.cities, *sorted(one.needs, key=str)):

@@ -16,8 +16,8 @@ from services.matcher.engine.exchange import Exchange
 from services.matcher.engine.gathering import Gathering, answers, gatherings
 from services.matcher.engine.seating import Rooms, seat
 from services.matcher.engine.seminars import needs_asking
-from twinning.terms import CityRole
 from tests.unit.engine.test_seminars import all_rules, city, corpus_of, crowd
+from twinning.terms import CityRole
 
 CITIES = "abcdefg"
 
@@ -59,7 +59,7 @@ def worth(chosen: Sequence[Gathering], learners: set[str]) -> tuple[int, float]:
 @given(markets())
 @settings(max_examples=150, deadline=None)
 def test_a_seating_is_the_best_of_all_that_fit(market: tuple[list[Gathering], set[str], Rooms]) -> None:
-    """Of all choices within the rooms none lets more learn, and of those that let as many none totals more."""
+    """Of all choices within the rooms none lets more learn; of those that let as many none totals more."""
     made, learners, rooms = market
     wanted = [one for one in made if learners & one.learners.keys()]
 
