@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 BUSY_TIMEOUT_S = 30.0
 STATEMENT_TIMEOUT_MS = 60_000
+_SQLITE_TIME = "%Y-%m-%dT%H:%M:%f+00:00"
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
 # Names of constraints follow one rule, so that a migration can name what it changes.
@@ -289,6 +290,14 @@ def holds(session: Session, column: Any, value: str) -> ColumnElement[bool]:
         each = func.json_each(column).table_valued("value")
         return exists(select(1).select_from(each).where(each.c.value == value))
     return cast(column, JSONB).contains([value])
+
+
+def clock(session: Session) -> datetime:
+    """Ask the database for the time, in UTC."""
+    if session.get_bind().dialect.name == "sqlite":
+        return datetime.fromisoformat(str(session.scalar(select(func.strftime(_SQLITE_TIME, "now")))))
+    moment: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
+    return moment
 
 
 def in_batches(items: Collection[str], size: int = 500) -> Iterator[list[str]]:
