@@ -196,6 +196,7 @@ ROUND_SHOWN: Example = {
         "unmet_needs": 4,
         "total_score": 1893.4,
         "score_loss": 0.0,
+        "optimality_gap": None,
     },
     "error": None,
     "created_at": MOMENT,
