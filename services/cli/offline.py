@@ -5,6 +5,7 @@ Both run the very engine that the matching workers run. Heavy libraries are impo
 that asking for help stays quick.
 """
 
+import gc
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from services.matcher.engine.corpus import Corpus
     from services.matcher.engine.index import Match
     from services.matcher.engine.pairing import Pair
+
+
+SEARCHED = 2048
+"""Queries that are searched for at once."""
 
 
 class LeastBand(StrEnum):
@@ -202,6 +207,17 @@ def _texts(path: Path) -> dict[str, str]:
     return texts
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Look for no cycles: there is none among hundreds of thousands of matches, and looking takes long."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@_uncollected()
 def search(
     corpus: InputFile,
     queries: InputFile,
@@ -228,12 +244,16 @@ def search(
     with watch.stage("index"):
         index = MatchIndex()
         for kind, texts, counts in counted:
-            index.put_texts([(f"{kind}:{key}", kind, None) for key in texts], counts)
-    for query in _watched(list(sides[1][1]), "Searching"):
+            # A query may have a document's id; documents keep theirs, which decide between equal scores.
+            keys = texts if kind == PRACTICE else ((NEED, query) for query in texts)
+            index.put_texts([(key, kind, None) for key in keys], counts)
+    asked = list(sides[1][1])
+    for first in _watched(range(0, len(asked), SEARCHED), "Searching"):
+        some = asked[first : first + SEARCHED]
         with watch.stage("search"):
-            found = index.rank(f"{NEED}:{query}", limit=top)
+            found = index.rank_many([(NEED, query) for query in some], limit=top)
         with watch.stage("write"):
-            ranked = ((str(its.practice).removeprefix(f"{PRACTICE}:"), its.score) for its in found)
-            RANKING_PRINTERS[output](query, ranked)
+            for query, matches in zip(some, found.values(), strict=True):
+                RANKING_PRINTERS[output](query, ((str(its.practice), its.score) for its in matches))
     if timings:
         watch.tell()
