@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole house as real processes on short time-outs, each to be killed, hung, wiped and started again."""
+"""The whole house as real processes on short time-outs, each to be killed, hung, wiped and started again.
+
+Where a fault needs a moment that no signal can hit, a part is run by `launching.py`, which changes one thing
+in that process before the shipped command starts. The shipped code knows of no test.
+"""
 
 import os
 import shutil
@@ -9,7 +13,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -29,7 +34,9 @@ from twinning.settings import PREFIX
 from twinning.terms import Role
 from twinning.workers import Worker
 
+LAUNCHER = Path(__file__).with_name("launching.py")
 PATIENCE_S = 30.0
+STOP_S = 10.0
 LEASE_S = 2.0
 SCAN_S = 0.5
 SHORT: Mapping[str, str] = {
@@ -82,17 +89,33 @@ class Part:
                 start_new_session=True,
             )
 
+    @property
+    def runs(self) -> bool:
+        """Whether it has been started and has not ended."""
+        return self.process is not None and self.process.poll() is None
+
     def send(self, number: signal.Signals) -> None:
         """Send a signal to it and to what it started; SIGSTOP hangs it, SIGCONT lets it go on."""
         os.killpg(self.pid, number)
 
     def kill(self) -> None:
         """End it as kill -9 does, parent and children at once; what has ended already is left alone."""
-        if self.process is None or self.process.poll() is not None:
+        if self.process is None or not self.runs:
             return
         self.send(signal.SIGKILL)
         self.process.wait()
         self.kills += 1
+
+    def stop(self) -> int:
+        """Ask it to end, as a supervisor does, and wait; gives its exit code."""
+        os.kill(self.pid, signal.SIGTERM)
+        assert self.process is not None
+        return self.process.wait(STOP_S)
+
+    def change(self, what: str, **given: object) -> None:
+        """From its next start on run it with one thing changed, which is one of those of `launching.py`."""
+        self.argv = [sys.executable, str(LAUNCHER), what, *self.argv[3:]]
+        self.env = {**self.env, **{name.upper(): str(value) for name, value in given.items()}}
 
 
 class Broker(Part):
@@ -131,6 +154,15 @@ class Broker(Part):
             return sum(each["cmd"] == "brpop" for each in client.client_list())
 
 
+@dataclass(frozen=True)
+class Subscribed:
+    """An endpoint that the house sends to: its id, what signs for it, and since when it is there."""
+
+    id: str
+    secret: str
+    since: datetime
+
+
 @dataclass
 class House:
     """A house on a fresh database: its parts, a receiver of all events, and a staff key."""
@@ -142,14 +174,28 @@ class House:
     api: Part
     matcher: Part
     dispatcher: Part
+    scheduler: Part
     url: str
     client: httpx.Client
-    endpoint_id: str = ""
+    settings: Mapping[str, str]
+    subscribed: dict[str, Subscribed] = field(default_factory=dict)
+    others: list[Part] = field(default_factory=list)
 
     @property
     def workers(self) -> tuple[Part, Part]:
         """Those that work off a queue."""
         return self.matcher, self.dispatcher
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All that can be started."""
+        return (self.broker, self.api, *self.workers, self.scheduler, *self.others)
+
+    def another(self, part: Part) -> Part:
+        """Lay out one more of a part, not started yet."""
+        name = f"{part.name}-{len(self.others) + 2}"
+        self.others.append(Part(name, part.argv, part.log.parent, part.env))
+        return self.others[-1]
 
     def start(self, *parts: Part) -> None:
         """Start parts and wait until each does its work."""
@@ -171,6 +217,9 @@ class House:
             return part.is_ready()
         if part is self.api:
             return self.api_answers()
+        if part.name.startswith(self.scheduler.name):
+            # It tells nobody that it lives, and nobody waits for it.
+            return part.runs
         with self.database.snapshot() as session:
             mine = select(Worker.name).where(col(Worker.name).endswith(f":{part.pid}"))
             return session.exec(mine).first() is not None
@@ -194,11 +243,21 @@ class House:
         assert answer.status_code == 201, answer.text
         return answer.json()
 
-    def subscribe(self) -> None:
-        """Have every event sent to the receiver."""
-        made = self.make("/webhook-endpoints", {"url": self.receiver.url("/hooks"), "event_types": ["*"]})
+    def subscribe(self, path: str = "/hooks", **wanted: Any) -> Subscribed:
+        """Have every event sent to a path of the receiver."""
+        made = self.make(
+            "/webhook-endpoints", {"url": self.receiver.url(path), "event_types": ["*"], **wanted}
+        )
         self.receiver.secrets.append(made["secret"])
-        self.endpoint_id = made["id"]
+        since = datetime.fromisoformat(made["created_at"])
+        self.subscribed[path] = Subscribed(made["id"], made["secret"], since)
+        return self.subscribed[path]
+
+    def readiness(self) -> tuple[int, str, str]:
+        """Ask how the house is: the status of the answer, the house's state and the broker's."""
+        answer = self.client.get("/readyz")
+        told = answer.json()
+        return answer.status_code, told["status"], told["broker"]
 
 
 @contextmanager
@@ -232,11 +291,12 @@ def house(folder: Path, database_url: str, **settings: str) -> Iterator[House]:
             api=Part("api", _command("api", "--port", str(port)), folder, env),
             matcher=Part("matcher", _command("worker"), folder, env),
             dispatcher=Part("dispatcher", _command("dispatcher"), folder, env),
+            scheduler=Part("scheduler", _command("scheduler"), folder, env),
             url=f"http://127.0.0.1:{port}",
             client=client,
+            settings=known,
         )
-        for part in (house.broker, house.api, *house.workers):
-            stack.callback(part.kill)
+        stack.callback(lambda: [part.kill() for part in house.parts])
         yield house
 
 

@@ -95,11 +95,11 @@ class Writing:
                     time.sleep(max(0.0, begun + number / per_second - time.monotonic()))
                 one = Posted(key=f"practice-{number}-{self._rng.random()}")
                 made.append(one)
-                _insist(client, f"/v1/cities/{city}/practices", body, one)
+                insist(client, f"/v1/cities/{city}/practices", body, one)
         return made
 
 
-def _insist(client: httpx.Client, path: str, body: dict[str, Any], one: Posted) -> None:
+def insist(client: httpx.Client, path: str, body: dict[str, Any], one: Posted) -> None:
     """Ask under one idempotency key until there is an answer that stands."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
