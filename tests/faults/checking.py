@@ -162,7 +162,9 @@ def read_log(house: House) -> dict[tuple[str, str], Kept]:
 
 
 def is_meant_for(event: Mapping[str, Any], one: Subscribed) -> bool:
-    """Say whether an endpoint that asked for everything was there for an event; ours are asked of nothing else."""
+    """Say whether an endpoint has asked for an event, was there when it happened, and is meant."""
+    if not {"*", event["type"]} & set(one.event_types):
+        return False
     if event["type"] in FOR_ONE and event["data"]["endpoint_id"] != one.id:
         return False
     return datetime.fromisoformat(event["timestamp"]) >= one.since

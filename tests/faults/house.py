@@ -156,11 +156,12 @@ class Broker(Part):
 
 @dataclass(frozen=True)
 class Subscribed:
-    """An endpoint that the house sends to: its id, what signs for it, and since when it is there."""
+    """An endpoint that the house sends to: its id, what signs for it, since when it is there, and for what."""
 
     id: str
     secret: str
     since: datetime
+    event_types: tuple[str, ...]
 
 
 @dataclass
@@ -190,6 +191,11 @@ class House:
     def parts(self) -> tuple[Part, ...]:
         """All that can be started."""
         return (self.broker, self.api, *self.workers, self.scheduler, *self.others)
+
+    def end(self) -> None:
+        """End whatever still runs."""
+        for part in self.parts:
+            part.kill()
 
     def another(self, part: Part) -> Part:
         """Lay out one more of a part, not started yet."""
@@ -243,14 +249,13 @@ class House:
         assert answer.status_code == 201, answer.text
         return answer.json()
 
-    def subscribe(self, path: str = "/hooks", **wanted: Any) -> Subscribed:
-        """Have every event sent to a path of the receiver."""
-        made = self.make(
-            "/webhook-endpoints", {"url": self.receiver.url(path), "event_types": ["*"], **wanted}
-        )
+    def subscribe(self, path: str = "/hooks", *event_types: str) -> Subscribed:
+        """Have every event sent to a path of the receiver, or those of some types alone."""
+        types = event_types or ("*",)
+        made = self.make("/webhook-endpoints", {"url": self.receiver.url(path), "event_types": types})
         self.receiver.secrets.append(made["secret"])
         since = datetime.fromisoformat(made["created_at"])
-        self.subscribed[path] = Subscribed(made["id"], made["secret"], since)
+        self.subscribed[path] = Subscribed(made["id"], made["secret"], since, types)
         return self.subscribed[path]
 
     def readiness(self) -> tuple[int, str, str]:
@@ -296,7 +301,7 @@ def house(folder: Path, database_url: str, **settings: str) -> Iterator[House]:
             client=client,
             settings=known,
         )
-        stack.callback(lambda: [part.kill() for part in house.parts])
+        stack.callback(house.end)
         yield house
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When all is done after a fault: matched, delivered, and as a round over the same catalogue would have it."""
+"""When all is done after a fault: matched, delivered, and as a round over the same catalogue has it."""
 
 import pytest
 from sqlmodel import col, func, select

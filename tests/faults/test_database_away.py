@@ -35,11 +35,12 @@ def test_nothing_acknowledged_is_missing_after_a_crash_of_the_database(
     """Who is told 503 or nothing asks again; what was told 201 is there, is matched and arrives."""
     rng = random.Random(seed)
     with house(short_folder, breakable_postgres.url) as one:
-        strike: Callable[[], None] = {
+        faults: dict[str, Callable[[], None]] = {
             "restarted at once": breakable_postgres.restart,
             "session killed": breakable_postgres.kill_a_session,
             "hung": partial(breakable_postgres.hang, HUNG_LONG_S if long else HUNG_S),
-        }[fault]
+        }
+        strike = faults[fault]
         one.start(one.broker, one.api, *one.workers)
         one.subscribe()
         writing = Writing(one, settle_in(one), rng)

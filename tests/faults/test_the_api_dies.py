@@ -16,9 +16,9 @@ from tests.faults.writing import AGAIN, Posted, Writing, insist, practices, sett
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(120)]
 
-WRITES = 60
+WRITES = 40
 # A practice that wakes the matcher and the dispatcher rings twice.
-EVERY = 25
+EVERY = 18
 AT_ONCE = 50
 
 
@@ -73,7 +73,7 @@ def test_one_key_from_fifty_sides_makes_one_thing(
         gate = threading.Barrier(AT_ONCE)
 
         def ask(_number: int) -> Posted:
-            asked = Posted(key="the same for all")
+            asked = Posted(key="the-same-for-all")
             with _client(one) as client:
                 gate.wait()
                 insist(client, f"/v1/cities/{city}/practices", body, asked)
