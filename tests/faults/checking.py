@@ -16,10 +16,10 @@ from tests.faults.settling import work_left
 from tests.faults.writing import Posted
 from tests.receiver import Received
 from twinning.database import now
-from twinning.deliveries import IS_LEASED
 from twinning.endpoints import Attempt, Delivery
 from twinning.outbox import StoredEvent
 from twinning.terms import DeliveryState
+from twinning.turns import IS_LEASED
 
 # Puts a verdict, if there is one, and other figures at the end of the report.
 Tell = Callable[..., None]

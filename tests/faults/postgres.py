@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.faults.house import eventually
+from tests.faults.parts import eventually
 from tests.servers import Server, libpq, postgres_server
 from twinning.database import migrate
 

@@ -8,13 +8,14 @@ from services.matcher.engine.pairing import propose
 from services.matcher.keeping import Keeper
 from services.matcher.matching import ALL
 from services.matcher.proposing import pair_key
-from tests.faults.house import House, eventually
+from tests.faults.house import House
+from tests.faults.parts import eventually
 from twinning import standing, work
 from twinning.database import now
-from twinning.deliveries import IS_PENDING
 from twinning.endpoints import Delivery
 from twinning.settings import Settings
 from twinning.terms import SuggestionKind, Work
+from twinning.turns import IS_PENDING
 from twinning.work import WorkUnit
 
 # What stands in the queue for its hour, whatever happens.

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from tests.faults.checking import Tell, check
-from tests.faults.house import House, eventually, house
+from tests.faults.house import House, house
+from tests.faults.parts import eventually
 from tests.faults.settling import undelivered, wait_until_delivered, wait_until_done
 from tests.faults.writing import Posted, Writing, settle_in
 from tests.receiver import Manner

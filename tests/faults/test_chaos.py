@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.checking import Tell, check, read_log
-from tests.faults.house import LEASE_S, House, Part, house
+from tests.faults.house import LEASE_S, House, house
+from tests.faults.parts import Part
 from tests.faults.postgres import OwnPostgres
 from tests.faults.settling import assert_as_from_nothing, refresh, wait_until_done
 from tests.faults.writing import Writing, settle_in

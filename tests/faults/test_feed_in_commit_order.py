@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from tests.faults.checking import Tell, check, read_feed
-from tests.faults.house import PATIENCE_S, House, eventually, house
+from tests.faults.house import House, house
+from tests.faults.parts import PATIENCE_S, eventually
 from tests.faults.settling import wait_until_delivered
 from tests.faults.writing import Writing, settle_in
 from twinning import outbox

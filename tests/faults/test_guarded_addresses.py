@@ -18,7 +18,8 @@ import trustme
 
 from tests import hooks
 from tests.faults.checking import Tell, check, read_log
-from tests.faults.house import House, eventually, house
+from tests.faults.house import House, house
+from tests.faults.parts import eventually
 from tests.faults.settling import wait_until_delivered
 from twinning.endpoints import Attempt, WebhookEndpoint
 

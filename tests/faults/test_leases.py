@@ -9,7 +9,8 @@ import pytest
 from services.broker import TASKS, make_app
 from tests import hooks
 from tests.faults.checking import Tell, check, read_log
-from tests.faults.house import LEASE_S, House, Part, eventually, house
+from tests.faults.house import LEASE_S, House, house
+from tests.faults.parts import Part, eventually
 from tests.faults.settling import wait_until_delivered
 from tests.receiver import Manner
 from twinning.endpoints import Delivery

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from tests.faults.checking import Tell, check, read_feed
-from tests.faults.house import SCAN_S, House, Part, eventually, house
+from tests.faults.house import SCAN_S, House, house
+from tests.faults.parts import Part, eventually
 from tests.faults.settling import assert_as_from_nothing, refresh, wait_until_done
 from tests.faults.writing import Writing, settle_in
 from tests.receiver import Manner

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.checking import Kept, Tell, check, most_at_once, read_feed, read_log
-from tests.faults.house import House, eventually, house
+from tests.faults.house import House, house
+from tests.faults.parts import eventually
 from tests.faults.settling import wait_until_delivered
 from tests.faults.writing import Writing, settle_in
 from tests.receiver import Manner

@@ -12,7 +12,8 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from tests.faults.checking import Tell, check, read_log
-from tests.faults.house import House, Part, house
+from tests.faults.house import House, house
+from tests.faults.parts import Part
 from tests.faults.settling import assert_as_from_nothing, refresh, wait_until_done
 from tests.faults.writing import Writing, settle_in
 from tests.receiver import Manner

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.checking import Tell, check
-from tests.faults.house import eventually, house
+from tests.faults.house import house
+from tests.faults.parts import eventually
 from tests.faults.settling import wait_until_delivered
 from tests.faults.writing import Writing, settle_in
 from twinning.settings import PREFIX

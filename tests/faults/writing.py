@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 
 from services.cli.demo_data import load
-from tests.faults.house import PATIENCE_S, House
+from tests.faults.house import House
+from tests.faults.parts import PATIENCE_S
 
 CLIENTS = 4
 CITIES = 8
