@@ -31,7 +31,7 @@ TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
 def _serve(url: str, port: int) -> None:
-    server(make_app(Settings(database_url=url)), "127.0.0.1", port).run()
+    server(make_app(Settings(database_url=url, rate_per_minute=0)), "127.0.0.1", port).run()
 
 
 def _cost(pid: int) -> dict[str, float]:
