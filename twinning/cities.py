@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cities: their table, their shapes, how they change; a city's region follows from its country."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +11,7 @@ from sqlmodel import Field, Session, SQLModel, col, select
 
 from twinning import catalogue, work
 from twinning.catalogue import Subject
-from twinning.database import Id, Instant, Json, new_id, now
+from twinning.database import Id, Instant, Json, is_id, new_id, now
 from twinning.errors import Conflict, NotFound
 from twinning.fields import (
     Count,
@@ -147,7 +147,7 @@ def register(session: Session, wanted: CityCreate) -> City:
     return city
 
 
-def change(session: Session, city: City, wanted: CityUpdate) -> frozenset[str]:
+def change(session: Session, city: City, wanted: CityCreate) -> frozenset[str]:
     """Change the fields that were sent; gives the names of those that are really different now."""
     columns = _columns(wanted.model_dump(exclude_unset=True))
     if columns.get("external_ref") not in {None, city.external_ref}:
@@ -180,6 +180,19 @@ def get(session: Session, city_id: str, *, hold: bool = False) -> City:
     if city is None or city.state == CityState.WITHDRAWN:
         raise NotFound("There is no such city.")
     return city
+
+
+def named(session: Session, names: Collection[str], *, hold: bool = False) -> dict[str, City]:
+    """Find registered cities by reference, or by id; held, in order, until the commit when asked."""
+    ids = [name for name in names if is_id(name)]
+    query = select(City).where(
+        or_(col(City.external_ref).in_(names), col(City.id).in_(ids)), City.state == CityState.REGISTERED
+    )
+    query = query.order_by(col(City.id))
+    rows = session.exec(query.with_for_update() if hold else query).all()
+    asked = frozenset(ids)
+    found = {city.id: city for city in rows if city.id in asked}
+    return found | {city.external_ref: city for city in rows if city.external_ref is not None}
 
 
 def listed(

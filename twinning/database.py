@@ -6,6 +6,7 @@ The only file that knows what the two databases say differently.
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from sqlalchemy import (
     Dialect,
     Engine,
     String,
+    Table,
     cast,
     create_engine,
     event,
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 
 BUSY_TIMEOUT_S = 30.0
 STATEMENT_TIMEOUT_MS = 60_000
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
 # Names of constraints follow one rule, so that a migration can name what it changes.
@@ -60,6 +63,11 @@ SQLModel.metadata.naming_convention = {
 def new_id() -> str:
     """Make a UUIDv7: ids sort by the time they were made."""
     return str(uuid7s.uuid7())
+
+
+def is_id(text: str) -> bool:
+    """Say whether a text has the shape of an id."""
+    return _ID.fullmatch(text) is not None
 
 
 def made_at(id_: str) -> datetime:
@@ -289,6 +297,12 @@ def holds(session: Session, column: Any, value: str) -> ColumnElement[bool]:
         each = func.json_each(column).table_valued("value")
         return exists(select(1).select_from(each).where(each.c.value == value))
     return cast(column, JSONB).contains([value])
+
+
+def table_of(model: type[SQLModel]) -> Table:
+    """Give a model's table, for many rows at once: inserts of a model cost several times as much a row."""
+    table: Table = model.__table__  # type: ignore[attr-defined]
+    return table
 
 
 def in_batches(items: Collection[str], size: int = 500) -> Iterator[list[str]]:

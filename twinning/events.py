@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from twinning.cities import CityPublic
 from twinning.fields import Shape
+from twinning.imports import ImportPublic
 from twinning.listings import NeedPublic, PracticePublic
 from twinning.rounds import RoundPublic
 from twinning.suggestions import SuggestionPublic
@@ -255,6 +256,18 @@ class MatchingRoundCancelled(_RoundEvent):
     """A matching round was cancelled before it was done."""
 
     type = EventType.MATCHING_ROUND_CANCELLED
+
+
+class ImportCompleted(Event):
+    """A file has been imported; `data` counts its rows, and what was refused is read from the import."""
+
+    type = EventType.IMPORT_COMPLETED
+    data: ImportPublic
+    asked_by: str
+
+    def facets(self) -> Facets:
+        """It goes to the key that sent the file."""
+        return Facets(for_key=self.asked_by)
 
 
 class EndpointNote(Shape):

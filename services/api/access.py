@@ -23,8 +23,7 @@ from twinning.terms import ListingKind, ListingState, Role
 def must_place(caller: Caller, country: str) -> None:
     """Refuse the registration of a city to all but staff and the coordinators of its country."""
     caller.must_be(Role.STAFF, Role.COORDINATOR)
-    if not caller.is_staff and country not in caller.countries:
-        raise Forbidden(f"This key does not coordinate {country}.")
+    caller.must_care_for(country)
 
 
 def changeable_city(session: Session, caller: Caller, city_id: str) -> City:

@@ -8,39 +8,16 @@ from sqlmodel import Session
 
 from services.api import access
 from services.api.dependencies import must_match
-from twinning import cities, keys, listings, outbox
+from twinning import announcements, cities, keys, listings, outbox
 from twinning.cities import City, CityCreate, CityUpdate
 from twinning.database import now
 from twinning.errors import Invalid, NotFound
-from twinning.events import (
-    CityRegistered,
-    CityUpdated,
-    CityWithdrawn,
-    Event,
-    NeedRegistered,
-    NeedUpdated,
-    NeedWithdrawn,
-    PracticeRegistered,
-    PracticeUpdated,
-    PracticeWithdrawn,
-)
+from twinning.events import CityWithdrawn
 from twinning.forms import NeedUpdate, PracticeUpdate
 from twinning.keys import ApiKey, ApiKeyCreate, Caller
 from twinning.listings import LIFE_OF_A_NEED, Listing, ListingCreate, ListingUpdate
 from twinning.terms import ListingKind, ListingState, Role
 
-# What an event never shows; a change of these alone is no news to anybody.
-_UNTOLD = frozenset({"contact_name", "contact_email"})
-
-_REGISTERED: dict[str, type[Event]] = {
-    ListingKind.PRACTICE: PracticeRegistered,
-    ListingKind.NEED: NeedRegistered,
-}
-_UPDATED: dict[str, type[Event]] = {ListingKind.PRACTICE: PracticeUpdated, ListingKind.NEED: NeedUpdated}
-_WITHDRAWN: dict[str, type[Event]] = {
-    ListingKind.PRACTICE: PracticeWithdrawn,
-    ListingKind.NEED: NeedWithdrawn,
-}
 _UPDATES: dict[str, type[PracticeUpdate | NeedUpdate]] = {
     ListingKind.PRACTICE: PracticeUpdate,
     ListingKind.NEED: NeedUpdate,
@@ -51,7 +28,7 @@ def register_city(session: Session, caller: Caller, wanted: CityCreate) -> City:
     """Register a city; staff may, and the coordinators of its country."""
     access.must_place(caller, wanted.country)
     city = cities.register(session, wanted)
-    outbox.record(session, CityRegistered(data=cities.public(city)))
+    announcements.city_registered(session, city)
     return city
 
 
@@ -63,8 +40,7 @@ def change_city(
     must_match(if_match, city.version)
     if "country" in wanted.model_fields_set:
         caller.must_own(city.id, wanted.country)
-    if cities.change(session, city, wanted) - _UNTOLD:
-        outbox.record(session, CityUpdated(data=cities.public(city)))
+    announcements.city_changed(session, city, cities.change(session, city, wanted))
     return city
 
 
@@ -154,24 +130,18 @@ def _register(session: Session, city: City, wanted: ListingCreate) -> Listing:
     if wanted.state is ListingState.WITHDRAWN:
         raise Invalid.field("/state", "What is registered cannot be withdrawn already.")
     listing = listings.register(session, city, wanted)
-    _tell(session, _REGISTERED[listing.kind], city, listing)
+    announcements.listing_registered(session, city.country, listings.public(listing))
     return listing
 
 
 def _change(session: Session, city: City, listing: Listing, wanted: ListingUpdate) -> None:
-    if not listings.change(session, listing, wanted):
-        return
-    went = listing.state == ListingState.WITHDRAWN
-    _tell(session, (_WITHDRAWN if went else _UPDATED)[listing.kind], city, listing)
+    if listings.change(session, listing, wanted):
+        announcements.listing_changed(session, city.country, listing)
 
 
 def _withdraw(session: Session, city: City, listing: Listing) -> None:
     listings.withdraw(session, listing)
-    _tell(session, _WITHDRAWN[listing.kind], city, listing)
-
-
-def _tell(session: Session, event: type[Event], city: City, listing: Listing) -> None:
-    outbox.record(session, event.model_validate({"data": listings.public(listing), "country": city.country}))
+    announcements.listing_changed(session, city.country, listing)
 
 
 def _whole(wanted: ListingCreate, listing: Listing) -> ListingUpdate:
