@@ -9,6 +9,7 @@ from sqlmodel.sql.sqltypes import AutoString
 from twinning import (  # noqa: F401 - they define the tables
     catalogue,
     idempotency,
+    imports,
     outbox,
     previews,
     replays,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Announcing what was changed of a city or a listing: which event tells of it, for every way to change one."""
+"""Announcing what was changed of a city or a listing: which event tells of it, however it was changed."""
 
 from collections.abc import Collection
 
@@ -10,7 +10,7 @@ from twinning.cities import City
 from twinning.events import (
     CityRegistered,
     CityUpdated,
-    Event,
+    ListingEvent,
     NeedRegistered,
     NeedUpdated,
     NeedWithdrawn,
@@ -24,12 +24,15 @@ from twinning.terms import ListingKind, ListingState
 # What an event never shows; a change of these alone is no news to anybody.
 _UNTOLD = frozenset({"contact_name", "contact_email"})
 
-_REGISTERED: dict[str, type[Event]] = {
+_REGISTERED: dict[str, type[ListingEvent]] = {
     ListingKind.PRACTICE: PracticeRegistered,
     ListingKind.NEED: NeedRegistered,
 }
-_UPDATED: dict[str, type[Event]] = {ListingKind.PRACTICE: PracticeUpdated, ListingKind.NEED: NeedUpdated}
-_WITHDRAWN: dict[str, type[Event]] = {
+_UPDATED: dict[str, type[ListingEvent]] = {
+    ListingKind.PRACTICE: PracticeUpdated,
+    ListingKind.NEED: NeedUpdated,
+}
+_WITHDRAWN: dict[str, type[ListingEvent]] = {
     ListingKind.PRACTICE: PracticeWithdrawn,
     ListingKind.NEED: NeedWithdrawn,
 }
@@ -57,6 +60,6 @@ def listing_changed(session: Session, country: str, listing: Listing) -> None:
     _tell(session, (_WITHDRAWN if went else _UPDATED)[listing.kind], country, listings.public(listing))
 
 
-def _tell(session: Session, event: type[Event], country: str, shown: ListingPublic) -> None:
+def _tell(session: Session, event: type[ListingEvent], country: str, shown: ListingPublic) -> None:
     # Made of parts that have been checked, and so not checked again.
     outbox.record(session, event.model_construct(data=shown, country=country))

@@ -11,7 +11,7 @@ from sqlmodel import Field, Session, SQLModel, col, select
 
 from twinning import catalogue, work
 from twinning.catalogue import Subject
-from twinning.database import Id, Instant, Json, is_id, new_id, now
+from twinning.database import Id, Instant, Json, in_batches, is_id, new_id, now
 from twinning.errors import Conflict, NotFound
 from twinning.fields import (
     Count,
@@ -224,6 +224,18 @@ def places_of(session: Session, city_ids: Sequence[str]) -> dict[str, str]:
         col(City.id).in_(city_ids), City.state == CityState.REGISTERED
     )
     return dict(session.exec(query).all())
+
+
+def points_of(session: Session, city_ids: Collection[str]) -> dict[str, list[float]]:
+    """Give longitude and latitude of those of these cities that have both, by id."""
+    found: dict[str, list[float]] = {}
+    for some in in_batches(city_ids):
+        query = select(City.id, City.longitude, City.latitude).where(
+            col(City.id).in_(some), col(City.longitude).is_not(None), col(City.latitude).is_not(None)
+        )
+        for city_id, *point in session.exec(query):
+            found[city_id] = [degrees for degrees in point if degrees is not None]
+    return found
 
 
 def public(city: City) -> CityPublic:

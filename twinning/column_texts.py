@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each column of an import is for, in a sentence: the template's second sheet and the page on imports."""
+"""What each column of an import is for, in a sentence, as the template's second sheet has it."""
 
 from collections.abc import Mapping
 from typing import Final
 
 EXPLAINED: Final[Mapping[str, str]] = {
     "kind": "city, practice or need: what the row is about.",
-    "ref": "Your own reference, 1 to 200 characters without blanks; by it the row is found again next time.",
-    "city_ref": "Whose practice or need it is: the city's ref or its id; the city may stand later in the file.",
+    "ref": "Your own reference, 1 to 200 characters without blanks; by it the row is found again.",
+    "city_ref": "Whose practice or need it is: the city's ref or id; it may stand later in the file.",
     "name": "The city's name.",
     "country": "The code of two letters of an ASEM partner country (ISO 3166-1), such as KR.",
     "languages": "Codes of two letters (ISO 639-1) of the languages in which an exchange can be held.",
@@ -18,7 +18,7 @@ EXPLAINED: Final[Mapping[str, str]] = {
     "summary": "What a partner should know of the city, up to 500 words.",
     "networks": "Networks that the city belongs to.",
     "existing_partners": "Cities that it works with already, by id or by name; they are never proposed.",
-    "contact.name": "Whom to write to; shown to nobody but those who look after the city, and partners introduced.",
+    "contact.name": "Whom to write to; seen by those who look after the city, and by partners introduced.",
     "contact.email": "The contact's e-mail address; needed where there is a name.",
     "title": "The practice or need in a line.",
     "description": "What it is about, in your own words, up to 500 of them; this is what is matched.",

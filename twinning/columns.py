@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The columns of an import: the fields of the forms by name, what a cell of each holds, and how it is written.
+"""The columns of an import: the fields of the forms by name, what a cell holds, and how it is written.
 
-A table has one column for each field of a city, a practice or a need; a field inside another has a dot in its
-name (`hosting.seats`). Lists stand in one cell with bars between their parts. What is written by `written` is
-read back as it was by `typed`, whatever it holds; that is what lets an export be imported again.
+A table has one column for each field of a city, a practice or a need; a field inside another has a dot in
+its name (`hosting.seats`). Lists stand in one cell with bars between their parts. What is written by
+`written` is read back as it was by `typed`, whatever it holds; so an export can be imported again.
 """
 
 import json

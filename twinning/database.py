@@ -266,16 +266,17 @@ def put(
     """Insert rows; where one with the same `key` stands, set its columns `change` (none: leave it)."""
     if not rows:
         return
+    # As an insert of a model would.
+    session.flush()
     dialect = session.get_bind().dialect.name
-    insert = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+    insert = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(table_of(table))
     if change:
         statement = insert.on_conflict_do_update(
             index_elements=list(key), set_={name: insert.excluded[name] for name in change}
         )
     else:
         statement = insert.on_conflict_do_nothing(index_elements=list(key))
-    # A None that is given is meant: without this the column's default would stand in for it.
-    session.execute(statement, list(rows), execution_options={"render_nulls": True})
+    session.connection().execute(statement, list(rows))
 
 
 def add_up(

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """CSV as offices have it: commas, semicolons or tabs, in any of the encodings of `plain_text`.
 
-Written cells are safe in a spreadsheet: a text that would be taken for a formula gets an apostrophe before it,
-which is taken off again when the file is read.
+Written cells are safe in a spreadsheet: a text that would be taken for a formula gets an apostrophe before
+it, which is taken off again when the file is read.
 """
 
 import csv
@@ -107,5 +107,3 @@ def _emptied(buffer: io.StringIO) -> bytes:
     buffer.seek(0)
     buffer.truncate()
     return content
-
-

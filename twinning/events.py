@@ -141,20 +141,23 @@ class CityWithdrawn(_CityEvent):
     type = EventType.CITY_WITHDRAWN
 
 
-class _ListingEvent(Event):
+class ListingEvent(Event):
+    """The base of the events of practices and needs."""
+
     data: PracticePublic | NeedPublic
     # Where the listing's city lies; the event's audience, not part of its data.
     country: str
 
     def facets(self) -> Facets:
+        """It is about its city and its themes."""
         return Facets(cities=((self.data.city_id, self.country),), themes=frozenset(self.data.themes))
 
 
-class _PracticeEvent(_ListingEvent):
+class _PracticeEvent(ListingEvent):
     data: PracticePublic
 
 
-class _NeedEvent(_ListingEvent):
+class _NeedEvent(ListingEvent):
     data: NeedPublic
 
 

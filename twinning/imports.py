@@ -2,8 +2,8 @@
 """Imports: files of cities, practices and needs, how far each has been read, and what came of its rows.
 
 The file lies in the database, cut into parts, until the import has ended. It is read in batches, each one
-transaction that lands rows, tells what was refused and moves the position on; so a killed import goes on where
-it was. A listing whose city has not been seen yet waits until the file is at its end.
+transaction that lands rows, tells what was refused and moves the position on; so a killed import goes on
+where it was. A listing whose city has not been seen yet waits until the file is at its end.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -101,7 +101,7 @@ class ImportCounts(Shape):
 
 
 class RefusalPublic(Shape):
-    """Why a row was refused: its number as a spreadsheet counts, the column, what stands there, the reason."""
+    """Why a row was refused: its number as spreadsheets count, the column, what stands there, the reason."""
 
     row: int
     column: str

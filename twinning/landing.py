@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Landing rows of a file: each is registered, changes what stands under its reference, or is told why not.
 
-A row says what its columns say and no more: a field without a column, or with an empty cell, stays as it is.
-What does not change anything makes no event and no matching work. The rows of a batch share their questions to
-the database, and all is in the caller's transaction.
+A row says what its columns say and no more: a field without a column, or with an empty cell, stays as it
+is. What does not change anything makes no event and no matching work. The rows of a batch share their
+questions to the database, and all is in the caller's transaction.
 """
 
 from collections.abc import Iterable, Sequence
@@ -151,7 +151,7 @@ def _said(record: Record, reference: str | None) -> CityCreate | ListingCreate:
 def _placed(
     records: Iterable[Record], known: dict[str, City], seen: Seen, landed: Landed, *, at_the_end: bool
 ) -> list[tuple[Record, City]]:
-    """Give the listings whose city is there; the others wait, or are refused when there is no more to come."""
+    """Give the listings whose city is there; the others wait, or are refused when no more rows come."""
     placed = []
     for record in records:
         if record.kind == CITY:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The text of a file as offices save it: UTF-8 with or without a mark, UTF-16 with one, Windows-1252.
 
-Nothing is guessed by statistics. A mark decides; without one it is UTF-8 if every byte fits, else Windows-1252
-unless the bytes are plainly letters of another alphabet, which would be read as nonsense and are refused.
+A mark decides; without one it is UTF-8 if every byte fits, else Windows-1252, unless the bytes are plainly
+letters of another alphabet, which would be read as nonsense and are refused.
 """
 
 import codecs

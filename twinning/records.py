@@ -42,7 +42,7 @@ def record_of(row: Row) -> Record | tuple[Wrong, ...]:
         return flaws
     fields = {name: value for name, value in row.fields.items() if name not in _OWN}
     if "external_ref" in fields:
-        return (wrong("external_ref", fields["external_ref"], "is not a column; the reference stands in ref"),)
+        return (wrong("external_ref", fields["external_ref"], "the reference stands in ref"),)
     try:
         wanted = SHAPES[kind].model_validate({**fields, "external_ref": ref})
     except ValidationError as error:
@@ -58,20 +58,19 @@ def _word(value: Any) -> str | None:
 
 
 def _flaws_of_identity(fields: Mapping[str, Any], words: list[str | None]) -> tuple[Wrong, ...]:
-    kind, ref, city_ref = words
-    if KIND not in fields or kind == "":
-        return (wrong(KIND, None, "is missing"),)
-    if kind not in SHAPES:
-        return (wrong(KIND, fields[KIND], f"is none of {', '.join(SHAPES)}"),)
-    if REF not in fields or ref == "":
-        return (wrong(REF, None, "is missing"),)
-    if ref is None:
-        return (wrong(REF, fields[REF], "is not a text"),)
-    if kind == CITY:
-        return (wrong(CITY_REF, fields[CITY_REF], "is for practices and needs"),) if CITY_REF in fields else ()
-    if CITY_REF not in fields or city_ref == "":
-        return (wrong(CITY_REF, None, "is missing"),)
-    return () if city_ref is not None else (wrong(CITY_REF, fields[CITY_REF], "is not a text"),)
+    for name, word in zip([KIND, REF, CITY_REF], words, strict=True):
+        if name == CITY_REF and words[0] == CITY:
+            break
+        known = fields.get(name)
+        if known is None or known == "":
+            return (wrong(name, None, "is missing"),)
+        if name == KIND and word not in SHAPES:
+            return (wrong(KIND, known, f"{str(known)[:40]!r} is none of {', '.join(SHAPES)}"),)
+        if not word:
+            return (wrong(name, known, "is not a text"),)
+    if words[0] == CITY and fields.get(CITY_REF) is not None:
+        return (wrong(CITY_REF, fields[CITY_REF], "is for practices and needs"),)
+    return ()
 
 
 def _flaw(found: Any) -> Wrong:

@@ -6,7 +6,8 @@ A row that is wrong is told and the next one is read; a file that cannot be read
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as made
 from typing import Any, Final
 
 from twinning.columns import COLUMNS, KIND, REF, Column, WrongCell, typed
@@ -37,11 +38,16 @@ class BadFile(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Wrong:
-    """What is wrong with a row: the column, what stands there (cut, and never a contact), and why."""
+    """What is wrong with a row: the field, what stands there (cut, and never a contact), and why."""
 
-    column: str
+    field: str
     value: str | None
     reason: str
+
+    @property
+    def column(self) -> str:
+        """The column of the field: a part of a list has none of its own."""
+        return ".".join(part for part in self.field.split(".") if not part.isdigit()) or self.field
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +56,13 @@ class Row:
 
     number: int
     line: int
-    fields: dict[str, Any] = field(default_factory=dict)
+    fields: dict[str, Any] = made(default_factory=dict)
     wrong: tuple[Wrong, ...] = ()
 
 
-def wrong(column: str, value: Any, reason: str) -> Wrong:
+def wrong(field: str, value: Any, reason: str) -> Wrong:
     """Tell a flaw of a row; the value is shown as far as it may be."""
-    return Wrong(told(column)[:200], _shown(column, value), told(reason)[:500])
+    return Wrong(told(field)[:200], _shown(field, value), told(reason)[:500])
 
 
 def told(text: str) -> str:

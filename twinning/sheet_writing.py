@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """XLSX written row by row: the same rows give the same bytes, and no text is ever taken for a formula."""
 
-import datetime
 import re
+import shutil
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import IO, Any, Final
 
 from openpyxl import Workbook
@@ -15,7 +17,7 @@ from openpyxl.writer.excel import ExcelWriter
 
 # The first moment that an archive can name.
 _STILL: Final = (1980, 1, 1, 0, 0, 0)
-_BEGINNING: Final = datetime.datetime(*_STILL, tzinfo=datetime.UTC).replace(tzinfo=None)
+_BEGINNING: Final = datetime(*_STILL, tzinfo=UTC).replace(tzinfo=None)
 # What a reader would take for an escaped character.
 _LIKE_AN_ESCAPE: Final = re.compile(r"_(?=x[0-9A-Fa-f]{4}_)")
 _ESCAPED: Final = {"\r": "_x000D_", "\ufffe": "_xFFFE_", "\uffff": "_xFFFF_"}
@@ -61,15 +63,15 @@ def _escaped(text: str) -> str:
 class _StillArchive(zipfile.ZipFile):
     """An archive whose entries bear no time."""
 
-    def writestr(self, name: Any, data: Any, *_: Any, **__: Any) -> None:
+    def writestr(self, zinfo_or_arcname: Any, data: Any, *_: Any, **__: Any) -> None:
         """Add a part."""
-        super().writestr(self._entry(str(name)), data, zipfile.ZIP_DEFLATED)
+        super().writestr(self._entry(str(zinfo_or_arcname)), data, zipfile.ZIP_DEFLATED)
 
     def write(self, filename: Any, arcname: Any = None, *_: Any, **__: Any) -> None:
         """Add a part from a file."""
-        with open(filename, "rb") as source, self.open(self._entry(str(arcname)), "w", force_zip64=True) as part:
-            while block := source.read(64 * 1024):
-                part.write(block)
+        entry = self._entry(str(arcname))
+        with Path(filename).open("rb") as source, self.open(entry, "w", force_zip64=True) as part:
+            shutil.copyfileobj(source, part, 64 * 1024)
 
     def _entry(self, name: str) -> zipfile.ZipInfo:
         entry = zipfile.ZipInfo(name, _STILL)

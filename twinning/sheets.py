@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """XLSX in bounded memory, however large or hostile the file: its first sheet is read row by row.
 
-A workbook is an archive of XML. Its directory is judged before anything is unpacked; nothing between two rows,
-and no part that is read as a whole, may be longer than some megabytes; the table of texts that spreadsheets
-share between cells lies in a file. Entities are refused by defusedxml, with which openpyxl reads.
+A workbook is an archive of XML. Its directory is judged before anything is unpacked; nothing between two
+rows, and no part that is read as a whole, may be longer than some megabytes; the table of texts that
+spreadsheets share between cells lies in a file. openpyxl reads with defusedxml, which refuses entities.
 """
 
 import tempfile
@@ -13,7 +13,7 @@ import zlib
 from array import array
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import IO, Any, Final
+from typing import IO, Any, Final, Self
 from xml.etree.ElementTree import ParseError
 
 from defusedxml.common import DefusedXmlException
@@ -190,7 +190,8 @@ class _Archive(zipfile.ZipFile):
         if len(entries) > MOST_ENTRIES:
             raise ValueError(f"it has {len(entries)} parts")
         if unpacked > MOST_UNPACKED or (unpacked > SMALL and unpacked > MOST_RATIO * packed):
-            raise ValueError(f"it would unpack to {unpacked // 1024 // 1024} MB, {unpacked // packed} times its size")
+            size = f"{unpacked // 1024 // 1024} MB, {unpacked // packed} times its size"
+            raise ValueError(f"it would unpack to {size}")
 
     def read(self, name: Any, pwd: bytes | None = None) -> bytes:
         """Read a part as a whole."""
@@ -225,7 +226,7 @@ class _Measured:
         """Close it."""
         self._source.close()
 
-    def __enter__(self) -> "_Measured":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -7,8 +7,8 @@ from pathlib import PurePath
 from typing import IO, Any, Final
 
 from twinning import delimited, examples, json_lines, sheet_writing, sheets
-from twinning.columns import CITY_REF, COLUMNS, KIND, REF, SHAPES, flat
 from twinning.column_texts import EXPLAINED
+from twinning.columns import CITY_REF, COLUMNS, KIND, REF, SHAPES, flat
 from twinning.rows import Row
 
 
@@ -60,7 +60,9 @@ def read(form: TableFormat, file: IO[bytes]) -> Iterator[Row]:
     return _READERS[form](file)
 
 
-def write(form: TableFormat, file: IO[bytes], names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+def write(
+    form: TableFormat, file: IO[bytes], names: Sequence[str], rows: Iterable[Mapping[str, Any]]
+) -> None:
     """Write rows, given as JSON has them, in one of the formats; tables have these columns."""
     if form is TableFormat.JSONL:
         file.writelines(json_lines.write(rows))
@@ -86,9 +88,9 @@ _EXPLAINS: Final = ("column", "for", "needed by", "holds", "what it is")
 
 
 def _explanations() -> Iterator[Sequence[str]]:
-    for column in COLUMNS.values():
-        holds = f"{column.holds.value}; several with | between" if column.is_list else column.holds.value
-        yield column.name, ", ".join(column.kinds), ", ".join(column.needed), holds, EXPLAINED.get(column.name, "")
+    for its in COLUMNS.values():
+        holds = f"{its.holds.value}; several with | between" if its.is_list else its.holds.value
+        yield its.name, ", ".join(its.kinds), ", ".join(its.needed), holds, EXPLAINED.get(its.name, "")
 
 
 def _example(kind: str, ref: str, request: Mapping[str, Any], **more: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from services.api.routes import (
     endpoints,
     events,
     health,
+    imports,
     keys,
     listings,
     previews,
@@ -72,6 +73,7 @@ def make_app(settings: Settings, *, ring: Callable[[Bell], None] | None = None) 
         previews,
         rounds,
         suggestions,
+        imports,
         endpoints,
         deliveries,
         delivery_log,
@@ -79,7 +81,7 @@ def make_app(settings: Settings, *, ring: Callable[[Bell], None] | None = None) 
         events,
     ):
         front.include_router(part.router)
-    for router in listings.routers:
+    for router in (*listings.routers, imports.uploads):
         front.include_router(router)
     app.include_router(front)
     openapi.install(app)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The file of an import in a worker's hands: it stays open between the batches, and goes on from any row.
 
-Whoever takes over an import reads its file again from the beginning, and only notes what was dealt with before:
-which references were named. So the cost of a kill is one reading, and of many workers one each.
+Whoever takes over an import reads its file again from the beginning, and only notes which references were
+named in what was dealt with before. So the cost of a kill is one reading, and of many workers one each.
 """
 
 import tempfile
@@ -57,7 +57,7 @@ class Reading:
         self.seen = Seen()
         self.position = 0
         self._database = database
-        self._file = tempfile.TemporaryFile()
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it stays open until `close`
         with database.snapshot() as session:
             for part in imports.parts_of(session, row.id):
                 self._file.write(part)

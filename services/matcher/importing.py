@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Importing files beside the matching, in a thread of its own: neither waits for the other's queue.
 
-A batch of an import is a unit of work under lease and fence, and one transaction: its rows, their events, what
-was refused, and the position. Any number of workers may do this on one database.
+A batch of an import is a unit of work under lease and fence, and one transaction: its rows, their events,
+what was refused, and the position. Any number of workers may do this on one database.
 """
 
 import threading
@@ -177,7 +177,7 @@ def _land_batch(session: Session, row: Import, batch: Batch, seen: Seen) -> None
 
 
 def _land_waiting(session: Session, row: Import) -> None:
-    """Land the next rows that have waited for the end of the file, where their city is known or not at all."""
+    """Land the next rows that have waited for the end of the file; now their city is known or missing."""
     batch = Batch()
     for its in imports.next_waiting(session, row.id, AT_ONCE):
         batch.add(its)
@@ -191,6 +191,4 @@ def _land(session: Session, row: Import, batch: Batch, seen: Seen) -> None:
     landed = landing.land(session, caller_of(key), batch.records, seen, at_the_end=row.read)
     imports.put_off(session, row, landed.waiting)
     imports.refuse(session, row, {**batch.wrong, **landed.refused})
-    imports.count(
-        row, {"created": landed.created, "updated": landed.updated, "unchanged": landed.unchanged}
-    )
+    imports.count(row, {"created": landed.created, "updated": landed.updated, "unchanged": landed.unchanged})
