@@ -28,7 +28,7 @@ SHAPES: Final[Mapping[str, type[CityCreate | PracticeCreate | NeedCreate]]] = {
     "practice": PracticeCreate,
     "need": NeedCreate,
 }
-_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d{1,3})?")
 _WHOLE = re.compile(r"[+-]?\d+")
 _TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 

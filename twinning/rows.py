@@ -62,7 +62,7 @@ class Row:
 
 def wrong(field: str, value: Any, reason: str) -> Wrong:
     """Tell a flaw of a row; the value is shown as far as it may be."""
-    return Wrong(told(field)[:200], _shown(field, value), told(reason)[:500])
+    return Wrong(told(field)[:200], _shown(field, value), _ADDRESS.sub("…", told(reason))[:500])
 
 
 def told(text: str) -> str:

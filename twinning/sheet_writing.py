@@ -45,9 +45,12 @@ def write(file: IO[bytes], sheets: Mapping[str, Table]) -> None:
 
 
 def _cell(sheet: Any, value: Any, *, bold: bool = False) -> Any:
+    cell = WriteOnlyCell(sheet, value if not isinstance(value, str | float) else None)
+    if isinstance(value, float):
+        # All its digits, of which the library would drop some.
+        cell._value, cell.data_type = repr(value), "n"  # noqa: SLF001
     if not isinstance(value, str):
-        return value
-    cell = WriteOnlyCell(sheet)
+        return cell
     # Set past the library's own setter, which reads a text that begins with = as a formula.
     cell._value, cell.data_type = _escaped(value), "s"  # noqa: SLF001
     if bold:

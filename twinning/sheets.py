@@ -19,6 +19,7 @@ from xml.etree.ElementTree import ParseError
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import iterparse
 from openpyxl.reader.excel import ExcelReader
+from openpyxl.styles.stylesheet import apply_stylesheet
 from openpyxl.utils import get_column_letter
 from openpyxl.utils.escape import unescape
 from openpyxl.utils.exceptions import InvalidFileException
@@ -34,6 +35,8 @@ MOST_RATIO: Final = 200
 SMALL: Final = 16 * 1024 * 1024
 LONGEST_PART: Final = 8 * 1024 * 1024
 MOST_ENTRIES: Final = 2000
+# What spreadsheets know.
+MOST_ROWS: Final = 1_048_576
 _ITEM: Final = f"{{{SHEET_MAIN_NS}}}si"
 _TEXT: Final = f"{{{SHEET_MAIN_NS}}}t"
 _PHONETIC: Final = f"{{{SHEET_MAIN_NS}}}rPh"
@@ -62,14 +65,11 @@ def _why(error: Exception) -> str:
 
 
 def _rows(reader: "_Reader") -> Iterator[Row]:
-    sheet = next(iter(reader.wb.worksheets), None)
-    if sheet is None:
-        raise BadFile("the workbook has no sheet", column="file")
     header: Header | None = None
     last = 0
-    for number, cells in _parsed(reader, sheet):
-        if number <= last:
-            raise BadFile("the rows are not in order", line=number)
+    for number, cells in _parsed(reader):
+        if not last < number <= MOST_ROWS:
+            raise BadFile("the rows are not in order, or more than a sheet has", line=last + 1)
         last = number
         if not cells:
             continue
@@ -81,12 +81,12 @@ def _rows(reader: "_Reader") -> Iterator[Row]:
         raise BadFile("the file is empty", column=KIND)
 
 
-def _parsed(reader: "_Reader", sheet: Any) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+def _parsed(reader: "_Reader") -> Iterator[tuple[int, list[dict[str, Any]]]]:
     """Give the rows of a sheet with those of their cells that hold something."""
     book = reader.wb
     number = 0
     try:
-        with reader.archive.open(sheet._worksheet_path) as source:  # noqa: SLF001
+        with reader.archive.open(reader.sheet) as source:
             parser = WorkSheetParser(
                 source,
                 reader.shared_strings,
@@ -162,6 +162,20 @@ class _Reader(ExcelReader):  # type: ignore[misc]
         self.read_only, self.keep_vba, self.data_only = True, False, False
         self.keep_links, self.rich_text = False, False
         self.shared_strings = texts
+        self.sheet = ""
+
+    def read(self) -> None:
+        """Read what is needed of the workbook, and find its first sheet that is not hidden."""
+        self.read_manifest()
+        self.read_strings()
+        self.read_workbook()
+        apply_stylesheet(self.archive, self.wb)
+        for sheet, relation in self.parser.find_sheets():
+            seen = sheet.state == "visible" and relation.target in self.valid_files
+            if seen and "chartsheet" not in relation.Type:
+                self.sheet = relation.target
+                return
+        raise ValueError("it has no sheet")
 
     def read_strings(self) -> None:
         """Lay the shared texts out in the file."""
