@@ -44,6 +44,12 @@ POST   /v1/matching-rounds                202 202 202 202 202
 GET    /v1/matching-rounds/{round}        200 404 404 404 404
 GET    /v1/matching-rounds/{round}/suggestions 200 404 404 404 404
 POST   /v1/matching-rounds/{round}/cancel 200 404 404 404 404
+GET    /v1/matching-rounds/{round}/export 200 404 404 404 404
+GET    /v1/imports                        200 200 200 200 200
+GET    /v1/imports/templates/csv          200 200 200 200 200
+GET    /v1/imports/{import}               200 404 200 404 404
+GET    /v1/imports/{import}/refusals      200 404 200 404 404
+POST   /v1/imports/{import}/cancel        200 404 409 404 404
 POST   /v1/webhook-endpoints              201 201 201 201 201
 GET    /v1/webhook-endpoints              200 200 200 200 200
 GET    /v1/webhook-endpoints/{endpoint}   200 404 200 404 404
@@ -120,6 +126,9 @@ def world(shared: Door) -> World:
     path = f"/v1/webhook-endpoints/{hook['id']}/replay"
     replay = shared.client.post(path, json=LAST_HOUR, headers=shared.staff).json()
     ids |= {"round": asked.json()["id"], "key": made.json()["id"], "replay": replay["id"]}
+    sent = {"file": ("rows.jsonl", b"{}")}
+    imported = shared.client.post("/v1/imports", files=sent, headers=keys["own_city"]).json()
+    ids |= {"import": imported["id"]}
     ids |= {"delivery": log["items"][0]["id"], "event": log["items"][0]["event_id"]}
     return World(ids, keys)
 
