@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Announcing what was changed of a city or a listing: which event tells of it, however it was changed."""
+"""Announcing what was changed of a city or a listing, however: its event and its entry in the log."""
 
 from collections.abc import Collection
 
 from sqlmodel import Session
 
-from twinning import cities, listings, outbox
+from twinning import audit, cities, idempotency, listings, outbox
 from twinning.cities import City
 from twinning.events import (
     CityRegistered,
@@ -38,26 +38,34 @@ _WITHDRAWN: dict[str, type[ListingEvent]] = {
 }
 
 
-def city_registered(session: Session, city: City) -> None:
-    """Tell that a city was registered."""
+def city_registered(session: Session, city: City, fields: Collection[str]) -> None:
+    """Tell that a city was registered with these fields."""
     outbox.record(session, CityRegistered(data=cities.public(city)))
+    audit.note(session, "city.registered", city.id, city_id=city.id, fields=fields)
 
 
-def city_changed(session: Session, city: City, changed: Collection[str]) -> None:
-    """Tell that these columns of a city are different now, if that is news."""
-    if frozenset(changed) - _UNTOLD:
+def city_changed(session: Session, city: City, changed: frozenset[str]) -> None:
+    """Tell that these columns of a city are different now: as an event if that is news to others."""
+    if changed - _UNTOLD:
         outbox.record(session, CityUpdated(data=cities.public(city)))
+    if changed & _UNTOLD:
+        idempotency.erase_contact(session, city.id)
+    if changed:
+        audit.note(session, "city.updated", city.id, city_id=city.id, fields=changed)
 
 
-def listing_registered(session: Session, country: str, shown: ListingPublic) -> None:
-    """Tell that a listing was registered."""
+def listing_registered(session: Session, country: str, shown: ListingPublic, fields: Collection[str]) -> None:
+    """Tell that a listing was registered with these fields."""
     _tell(session, _REGISTERED[shown.kind], country, shown)
+    audit.note(session, f"{shown.kind}.registered", shown.id, city_id=shown.city_id, fields=fields)
 
 
-def listing_changed(session: Session, country: str, listing: Listing) -> None:
-    """Tell that a listing was changed, or withdrawn."""
+def listing_changed(session: Session, country: str, listing: Listing, changed: Collection[str] = ()) -> None:
+    """Tell that these columns of a listing are different now, or that it was withdrawn."""
     went = listing.state == ListingState.WITHDRAWN
     _tell(session, (_WITHDRAWN if went else _UPDATED)[listing.kind], country, listings.public(listing))
+    action = f"{listing.kind}.{'withdrawn' if went else 'updated'}"
+    audit.note(session, action, listing.id, city_id=listing.city_id, fields=changed)
 
 
 def _tell(session: Session, event: type[ListingEvent], country: str, shown: ListingPublic) -> None:

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 BUSY_TIMEOUT_S = 30.0
 STATEMENT_TIMEOUT_MS = 60_000
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_SQLITE_TIME = "%Y-%m-%dT%H:%M:%f+00:00"
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
 # Names of constraints follow one rule, so that a migration can name what it changes.
@@ -133,7 +134,7 @@ def draw(session: Session, count: int) -> int:
 
 # The order of what is done last in a transaction: whoever waits for another's rows does so before a number
 # is drawn, so that nobody who holds the log waits for somebody who wants it.
-STEPS = ("receivers", "changes", "events")
+STEPS = ("audit", "receivers", "changes", "events")
 
 
 def before_commit(session: Session, name: str, step: Callable[[Session], None]) -> None:
@@ -304,6 +305,14 @@ def table_of(model: type[SQLModel]) -> Table:
     """Give a model's table, for many rows at once: inserts of a model cost several times as much a row."""
     table: Table = model.__table__  # type: ignore[attr-defined]
     return table
+
+
+def clock(session: Session) -> datetime:
+    """Ask the database for the time, in UTC."""
+    if session.get_bind().dialect.name == "sqlite":
+        return datetime.fromisoformat(str(session.scalar(select(func.strftime(_SQLITE_TIME, "now")))))
+    moment: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
+    return moment
 
 
 def in_batches(items: Collection[str], size: int = 500) -> Iterator[list[str]]:

@@ -13,7 +13,7 @@ from typing import IO, Any, Final
 from sqlalchemy import BigInteger, LargeBinary, delete, func, insert
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from twinning import work
+from twinning import audit, work
 from twinning.database import Id, Instant, Json, new_id, now
 from twinning.errors import Conflict, NotFound
 from twinning.fields import Shape
@@ -33,6 +33,8 @@ class Import(SQLModel, table=True):
 
     id: str = Field(default_factory=new_id, primary_key=True, sa_type=Id)
     asked_by: str = Field(sa_type=Id, index=True)
+    # From where it was sent, for the audit log of what it does.
+    address: str | None = Field(default=None, max_length=45)
     filename: str = Field(max_length=300)
     format: str = Field(max_length=10)
     size: int = Field(sa_type=BigInteger)
@@ -135,7 +137,13 @@ def ask(
     session: Session, asked_by: str, filename: str, form: TableFormat, size: int, file: IO[bytes]
 ) -> Import:
     """Keep a file and ask for its import."""
-    row = Import(asked_by=asked_by, filename=told(filename)[:300], format=form, size=size)
+    row = Import(
+        asked_by=asked_by,
+        address=audit.address_of(session),
+        filename=told(filename)[:300],
+        format=form,
+        size=size,
+    )
     session.add(row)
     session.flush()
     file.seek(0)
@@ -145,6 +153,7 @@ def ask(
         session.connection().execute(insert(ImportPart).values(part))
         number += 1
     work.enqueue(session, Work.IMPORT, row.id)
+    audit.note(session, "import.asked", row.id)
     return row
 
 
@@ -189,6 +198,7 @@ def cancel(session: Session, row: Import) -> None:
         raise Conflict(f"This import is {row.state} and cannot be cancelled.", code="import-ended")
     end(session, row, ImportState.CANCELLED)
     work.strike(session, Work.IMPORT, [row.id])
+    audit.note(session, "import.cancelled", row.id)
 
 
 def end(session: Session, row: Import, state: ImportState, error: str | None = None) -> None:

@@ -120,7 +120,7 @@ def _register_city(session: Session, caller: Caller, wanted: CityCreate) -> City
     caller.must_be(Role.STAFF, Role.COORDINATOR)
     caller.must_care_for(wanted.country)
     city = cities.register(session, wanted)
-    announcements.city_registered(session, city)
+    announcements.city_registered(session, city, wanted.model_fields_set)
     return city
 
 
@@ -197,8 +197,8 @@ def _land_listings(
         else:
             landed.count(changed=_change_listing(session, city, listing, record))
     shown = listings.register_all(session, [(city.id, wanted) for city, wanted in new])
-    for (city, _), listing_shown in zip(new, shown, strict=True):
-        announcements.listing_registered(session, city.country, listing_shown)
+    for (city, wanted), listing_shown in zip(new, shown, strict=True):
+        announcements.listing_registered(session, city.country, listing_shown, wanted.model_fields_set)
     landed.created += len(new)
 
 
@@ -209,7 +209,7 @@ def _change_listing(session: Session, city: City, listing: Listing, record: Reco
     if not listings.difference(listing, wanted):
         return False
     session.refresh(listing, with_for_update=True)
-    if not listings.change(session, listing, wanted):
-        return False
-    announcements.listing_changed(session, city.country, listing)
-    return True
+    changed = listings.change(session, listing, wanted)
+    if changed:
+        announcements.listing_changed(session, city.country, listing, changed)
+    return bool(changed)

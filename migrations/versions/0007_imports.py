@@ -6,7 +6,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0007"
-down_revision = "0004"
+down_revision = "0006"
 
 
 def upgrade() -> None:
@@ -15,6 +15,7 @@ def upgrade() -> None:
         "import",
         sa.Column("id", sa.String(36), nullable=False),
         sa.Column("asked_by", sa.String(36), nullable=False),
+        sa.Column("address", sa.String(45), nullable=True),
         sa.Column("filename", sa.String(300), nullable=False),
         sa.Column("format", sa.String(10), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),

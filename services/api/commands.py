@@ -8,7 +8,7 @@ from sqlmodel import Session
 
 from services.api import access
 from services.api.dependencies import must_match
-from twinning import announcements, cities, keys, listings, outbox
+from twinning import announcements, audit, cities, handover, idempotency, keys, listings, outbox
 from twinning.cities import City, CityCreate, CityUpdate
 from twinning.database import now
 from twinning.errors import Invalid, NotFound
@@ -28,7 +28,7 @@ def register_city(session: Session, caller: Caller, wanted: CityCreate) -> City:
     """Register a city; staff may, and the coordinators of its country."""
     access.must_place(caller, wanted.country)
     city = cities.register(session, wanted)
-    announcements.city_registered(session, city)
+    announcements.city_registered(session, city, wanted.model_fields_set)
     return city
 
 
@@ -52,8 +52,11 @@ def withdraw_city(session: Session, caller: Caller, city_id: str, if_match: str 
         _withdraw(session, city, listing)
     for key in keys.of_city(session, city.id):
         keys.revoke(session, key)
+        audit.note(session, "api_key.revoked", key.id, city_id=city.id)
     cities.withdraw(session, city)
+    idempotency.erase_contact(session, city.id)
     outbox.record(session, CityWithdrawn(data=cities.public(city)))
+    audit.note(session, "city.withdrawn", city.id, city_id=city.id)
 
 
 def register_listing(session: Session, caller: Caller, city_id: str, wanted: ListingCreate) -> Listing:
@@ -117,26 +120,34 @@ def make_key(session: Session, caller: Caller, wanted: ApiKeyCreate) -> tuple[Ap
             cities.get(session, wanted.city_id)
         except NotFound:
             raise Invalid.field("/city_id", "There is no such city.") from None
-    return keys.create(session, wanted)
+    row, key = keys.create(session, wanted)
+    if wanted.replaces is not None:
+        handover.hand_over(session, wanted.replaces, row)
+    audit.note(session, "api_key.made", row.id, city_id=row.city_id, fields=wanted.model_fields_set)
+    return row, key
 
 
-def revoke_key(session: Session, caller: Caller, key_id: str) -> None:
+def revoke_key(session: Session, caller: Caller, key_id: str, if_match: str | None) -> None:
     """End a key at once; staff only."""
     caller.must_be(Role.STAFF)
-    keys.revoke(session, keys.get(session, key_id))
+    row = keys.get(session, key_id)
+    must_match(if_match, keys.VERSION)
+    keys.revoke(session, row)
+    audit.note(session, "api_key.revoked", row.id, city_id=row.city_id)
 
 
 def _register(session: Session, city: City, wanted: ListingCreate) -> Listing:
     if wanted.state is ListingState.WITHDRAWN:
         raise Invalid.field("/state", "What is registered cannot be withdrawn already.")
     listing = listings.register(session, city, wanted)
-    announcements.listing_registered(session, city.country, listings.public(listing))
+    shown = listings.public(listing)
+    announcements.listing_registered(session, city.country, shown, wanted.model_fields_set)
     return listing
 
 
 def _change(session: Session, city: City, listing: Listing, wanted: ListingUpdate) -> None:
-    if listings.change(session, listing, wanted):
-        announcements.listing_changed(session, city.country, listing)
+    if changed := listings.change(session, listing, wanted):
+        announcements.listing_changed(session, city.country, listing, changed)
 
 
 def _withdraw(session: Session, city: City, listing: Listing) -> None:

@@ -81,7 +81,7 @@ def _told(place: int, suggestion: SuggestionPublic) -> dict[str, Any]:
 def _table(proposed: Iterable[tuple[int, SuggestionPublic]]) -> Iterator[Sequence[Any]]:
     """Lay suggestions out as rows, one for each reason."""
     for place, one in proposed:
-        known = {city.city_id: city for city in one.cities}
+        known = {city.city_id: (city.city_id, city.name, city.country) for city in one.cities}
         whole = (
             place, one.kind.value, round(one.score, 2), one.band.value,
             written([city.city_id for city in one.cities]),
@@ -89,11 +89,14 @@ def _table(proposed: Iterable[tuple[int, SuggestionPublic]]) -> Iterator[Sequenc
             written([city.role.value for city in one.cities]),
         )  # fmt: skip
         for reason in one.reasons:
-            need, practice = known[reason.need_city_id], known[reason.practice_city_id]
+            need, practice = (
+                known.get(city_id, (city_id, None, None))
+                for city_id in (reason.need_city_id, reason.practice_city_id)
+            )
             yield (
                 *whole,
-                reason.need_id, reason.need_title, need.city_id, need.name, need.country,
-                reason.practice_id, reason.practice_title, practice.city_id, practice.name, practice.country,
+                reason.need_id, reason.need_title, *need,
+                reason.practice_id, reason.practice_title, *practice,
                 round(reason.score, 2), reason.band.value,
                 written([term.term for term in reason.terms]), written(reason.themes),
                 reason.need_quote, reason.practice_quote,

@@ -13,14 +13,15 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlmodel import Session
 
 from services.matcher.file_reading import AT_ONCE, Batch, Reading
-from twinning import imports, landing, outbox, work
+from twinning import audit, imports, landing, outbox, work
+from twinning.audit import Actor
 from twinning.database import Database, now
 from twinning.events import ImportCompleted
 from twinning.imports import ENDED, Import
 from twinning.keys import ApiKey, caller_of, is_live
 from twinning.landing import Seen
 from twinning.settings import Settings
-from twinning.terms import ImportState, Work
+from twinning.terms import ImportState, Role, Work
 from twinning.work import Claim
 
 RETRY_S = 1.0
@@ -188,6 +189,7 @@ def _land_waiting(session: Session, row: Import) -> None:
 def _land(session: Session, row: Import, batch: Batch, seen: Seen) -> None:
     key = session.get(ApiKey, row.asked_by)
     assert key is not None
+    audit.act_for(session, Actor(key.id, key.name, Role(key.role), row.address))
     landed = landing.land(session, caller_of(key), batch.records, seen, at_the_end=row.read)
     imports.put_off(session, row, landed.waiting)
     imports.refuse(session, row, {**batch.wrong, **landed.refused})
