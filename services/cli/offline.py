@@ -97,7 +97,8 @@ Timings = Annotated[bool, typer.Option("--timings", help="Print the seconds of e
 
 def match(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", exists=True, dir_okay=False, help="JSON Lines or CSV.")
+        list[Path],
+        typer.Argument(metavar="FILE...", exists=True, dir_okay=False, help="CSV, XLSX, JSON Lines."),
     ],
     kind: Annotated[SuggestionKind, typer.Option(help="What to propose.")],
     top: Annotated[
@@ -109,7 +110,7 @@ def match(
     timings: Timings = False,
 ) -> None:
     """Match the practices and needs of some files, without a server."""
-    from services.cli.json_lines import BadInput
+    from services.cli.input_files import BadInput
     from services.cli.listing_files import read_listings
     from services.cli.printing import PAIR_PRINTERS
 
@@ -187,7 +188,7 @@ def _study_visits(corpus: "Corpus", top: int, min_band: str | None) -> list["Pai
 
 def _texts(path: Path) -> dict[str, str]:
     """The texts of a file by id, a title once before its text."""
-    from services.cli.json_lines import json_rows
+    from services.cli.input_files import json_rows
 
     texts: dict[str, str] = {}
     for place, row in json_rows(path):
@@ -226,7 +227,7 @@ def search(
     timings: Timings = False,
 ) -> None:
     """Search plain {"id", "text"} JSON Lines with the engine: for measuring it on public collections."""
-    from services.cli.json_lines import BadInput
+    from services.cli.input_files import BadInput
     from services.cli.rankings import RANKING_PRINTERS
     from services.matcher.engine.index import MatchIndex
     from services.matcher.engine.store import NEED, PRACTICE

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from services.api import asking
-from tests.authorisation import BODIES, KEYLESS, MATRIX, ROLES, UNTOLD, Makers
+from tests.authorisation import BODIES, FILES, KEYLESS, MATRIX, ROLES, UNTOLD, Makers
 from tests.factories import Door
 from twinning.database import new_id
 from twinning.terms import Role
@@ -53,7 +53,9 @@ def makers(shared: Door) -> Iterator[Makers]:
 def _ask(door: Door, line: Line, path: str, headers: dict[str, str]) -> Any:
     """Send an operation's request."""
     body = BODIES.get((line.method, line.template))
-    content = {} if body is None else {"json": body()}
+    content: dict[str, Any] = {} if body is None else {"json": body()}
+    if files := FILES.get((line.method, line.template)):
+        content = {"files": files}
     if line.template == STREAM:
         path += "?after=" + new_id()
     return door.client.request(line.method, path, headers=headers, **content)
