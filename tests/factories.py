@@ -124,10 +124,11 @@ async def look_up(*_: object) -> list[str]:
 def door(database_url: str, *, names: Resolve | None = None, **settings: Any) -> Iterator[Door]:
     """Open a front door on a fresh database with all tables; `names` looks up receivers' names."""
     bells: list[Bell] = []
-    known = Settings(database_url=database_url, **settings)
+    # Tests ask as fast as they can; those about rates set one.
+    known = Settings(database_url=database_url, **{"rate_per_minute": 0, **settings})
     app = make_app(known, ring=bells.append, resolve=names or look_up)
     # Not entered: a client outside its context starts a loop for each thread that uses it.
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with TestClient(app, raise_server_exceptions=False, client=("127.0.0.1", 50_000)) as client:
         made = Door(client, app.state.house.database, known, bells)
         made.staff = made.key(Role.STAFF)
         yield made

@@ -30,6 +30,8 @@ class Settings(BaseSettings):
     public_url: str = "http://127.0.0.1:8000"
     log_format: Literal["console", "json"] = "console"
     rate_per_minute: Annotated[int, Field(ge=0)] = 600
+    # The proxies whose word is taken for where a request came from.
+    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
     webhook_allow_cidrs: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
     webhook_allow_http: bool = False
     webhook_verify: bool = False
@@ -48,7 +50,7 @@ class Settings(BaseSettings):
     # Standing suggestions are all scored again so often, and only real changes are announced.
     refresh_interval_s: Annotated[float, Field(ge=1)] = 86400.0
 
-    @field_validator("webhook_allow_cidrs", mode="before")
+    @field_validator("trusted_proxies", "webhook_allow_cidrs", mode="before")
     @classmethod
     def _networks(cls, value: object) -> object:
         """Read a list of networks separated by commas or blanks."""

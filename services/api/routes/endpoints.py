@@ -20,7 +20,7 @@ from services.api.dependencies import (
     page,
 )
 from services.api.receivers import LeadsOutside, ReceiverRoute
-from twinning import endpoints, keyring, subscriptions
+from twinning import audit, endpoints, keyring, subscriptions
 from twinning.endpoints import WebhookEndpoint
 from twinning.fields import Shape
 from twinning.subscriptions import (
@@ -96,6 +96,7 @@ def delete_endpoint(endpoint_id: Identifier, session: Db, caller: Who, if_match:
     row = access.own_endpoint(session, caller, endpoint_id, hold=True)
     must_match(if_match, row.version)
     endpoints.remove(session, row)
+    audit.note(session, "webhook_endpoint.deleted", row.id)
 
 
 @router.post(
@@ -128,5 +129,6 @@ def rotate_secret(
     row = access.own_endpoint(session, caller, endpoint_id, hold=True)
     must_match(if_match, row.version)
     keyring.rotate(session, row, timedelta(seconds=wanted.grace_seconds))
+    audit.note(session, "webhook_endpoint.secret_rotated", row.id)
     answer.headers["ETag"] = etag(row.version)
     return subscriptions.shown(session, row)
