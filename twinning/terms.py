@@ -154,6 +154,7 @@ class Work(StrEnum):
     ROUND_ASSEMBLY = "round_assembly"
     REFRESH = "refresh"
     TIDY = "tidy"
+    DEADLINES = "deadlines"
     REPLAY = "replay"
 
 

@@ -58,7 +58,7 @@ def test_postgresql_may_be_spelled_as_people_do(spelling: str, monkeypatch: pyte
         ("WEBHOOK_TIMEOUT_S", "0"),
         ("WEBHOOK_VERIFY", "perhaps"),
         ("SECRETS_KEY", "too short"),
-        ("MODERATION", "on"),
+        ("MODERATION", "perhaps"),
         ("RATE_PER_MINUTE", "-1"),
         ("LEASE_S", "nan"),
         ("WEBHOOK_ALLOW_CIDR", "127.0.0.0/8"),
