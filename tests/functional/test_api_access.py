@@ -22,7 +22,7 @@ LAST_HOUR = {"since": (now() - timedelta(hours=1)).isoformat(), "only": "all"}
 TABLE = """
 GET    /v1/reference/countries            200 200 200 200 200
 GET    /v1/cities                         200 200 200 200 200
-POST   /v1/cities                         201 201 403 403 403
+POST   /v1/cities?force=true              201 201 403 403 403
 GET    /v1/cities/{city}                  200 200 200 200 200
 PATCH  /v1/cities/{city}                  200 200 200 403 403
 POST   /v1/cities/{city}/practices        201 201 201 403 403
@@ -67,7 +67,7 @@ DELETE /v1/cities/{city}                  204 404 401 404 404
 """
 
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
-    ("POST", "/v1/cities"): CITY,
+    ("POST", "/v1/cities?force=true"): CITY,
     ("PATCH", "/v1/cities/{city}"): {"summary": "x"},
     ("POST", "/v1/cities/{city}/practices"): practice(),
     ("POST", "/v1/cities/{city}/needs"): need(),
