@@ -5,15 +5,15 @@ import hashlib
 import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
-from pydantic import field_validator, model_validator
+from pydantic import model_validator
 from sqlalchemy import or_
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from twinning.database import Id, Instant, Json, new_id, now
 from twinning.errors import Forbidden, NotFound, Unauthorised
-from twinning.fields import Countries, Line, Reference, Shape
+from twinning.fields import Countries, Line, Moment, Reference, Shape
 from twinning.terms import Role
 
 PREFIX = "asem_"
@@ -42,7 +42,7 @@ class ApiKeyCreate(Shape):
     name: Line
     countries: Countries = []
     city_id: Reference | None = None
-    expires_at: datetime | None = None
+    expires_at: Moment | None = None
 
     @model_validator(mode="after")
     def _fits_its_role(self) -> "ApiKeyCreate":
@@ -52,19 +52,6 @@ class ApiKeyCreate(Shape):
         if (self.role is Role.CITY) != (self.city_id is not None):
             raise ValueError("city_id belongs to a city's key, and only there")
         return self
-
-    @field_validator("expires_at")
-    @classmethod
-    def _in_utc(cls, moment: datetime | None) -> datetime | None:
-        """Ask for a time zone, and for a moment that UTC can name."""
-        if moment is None:
-            return None
-        if moment.tzinfo is None:
-            raise ValueError("needs a time zone, such as 2027-01-31T00:00:00Z")
-        try:
-            return moment.astimezone(UTC)
-        except OverflowError:
-            raise ValueError("is no moment that UTC can name") from None
 
 
 class ApiKeyPublic(Shape):

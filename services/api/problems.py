@@ -17,6 +17,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import compile_path
 
 from services.api.bodies import escape
 from twinning.addresses import REFUSALS
@@ -202,7 +203,17 @@ async def _http(request: Request, error: Exception) -> Response:
         404: "There is nothing at this address.",
         405: f"This address does not take {request.method}.",
     }.get(error.status_code, str(error.detail))
-    return problem(request, error.status_code, detail, headers=error.headers)
+    headers = error.headers
+    if error.status_code == 405:
+        headers = {"Allow": ", ".join(_methods(request))}
+    return problem(request, error.status_code, detail, headers=headers)
+
+
+def _methods(request: Request) -> Sequence[str]:
+    """Name all methods of an address, of which the router knows only those of the first route."""
+    paths = request.app.openapi()["paths"]
+    here = [methods for path, methods in paths.items() if compile_path(path)[0].match(request.url.path)]
+    return sorted({method.upper() for methods in here for method in methods})
 
 
 async def _database(request: Request, error: Exception) -> Response:
