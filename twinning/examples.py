@@ -65,7 +65,7 @@ PRACTICE_SHOWN: Example = {
     "language": "en",
     "suggested_themes": [{"theme": "cl7", "label": "Literacy", "score": 0.4}],
     "confirmed_at": MOMENT,
-    "confirm_by": "2027-11-22",
+    "confirm_by": "2027-03-02",
     "stale": False,
     "kind": "practice",
     "created_at": MOMENT,
