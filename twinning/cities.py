@@ -200,7 +200,8 @@ def withdraw(session: Session, city: City) -> None:
 
 def get(session: Session, city_id: str, *, hold: bool = False) -> City:
     """Find a registered city, held until the commit when it is to be changed; raises `NotFound`."""
-    city = session.get(City, city_id, with_for_update=hold)
+    # What was read before the wait may have changed meanwhile.
+    city = session.get(City, city_id, with_for_update=hold, populate_existing=hold)
     if city is None or city.state == CityState.WITHDRAWN:
         raise NotFound("There is no such city.")
     return city

@@ -204,7 +204,8 @@ def withdraw(session: Session, listing: Listing) -> None:
 
 def get(session: Session, kind: ListingKind, listing_id: str, *, hold: bool = False) -> Listing:
     """Find a listing that is not withdrawn, held until the commit when asked; raises `NotFound`."""
-    listing = session.get(Listing, listing_id, with_for_update=hold)
+    # What was read before the wait may have changed meanwhile.
+    listing = session.get(Listing, listing_id, with_for_update=hold, populate_existing=hold)
     if listing is None or listing.kind != kind or listing.state == ListingState.WITHDRAWN:
         raise NotFound(f"There is no such {kind}.")
     return listing
