@@ -114,18 +114,18 @@ def settled(row: Life, columns: Mapping[str, Any], hand: Hand, *, rewritten: boo
 
 def _extended(row: Life, columns: Mapping[str, Any], wanted: ListingState) -> dict[str, Any]:
     """Give a need its term; one that is over comes back when its end is moved, or begins a new term."""
-    today = now().date()
-    if "expires_on" in columns and columns["expires_on"] is None:
-        return {"expires_on": today + LIFE_OF_A_NEED}
+    today, until = now().date(), columns.get("expires_on", row.expires_on)
+    term: dict[str, Any] = {}
+    if until is None and "expires_on" in columns:
+        until = term["expires_on"] = today + LIFE_OF_A_NEED
     if row.state != ListingState.EXPIRED:
-        return {}
-    until = columns.get("expires_on", row.expires_on)
+        return term
     over = until is not None and until < today
     if wanted is ListingState.EXPIRED and not over:
-        return {"state": ListingState.PUBLISHED}
-    if wanted is ListingState.PUBLISHED and over:
-        return {"expires_on": today + LIFE_OF_A_NEED}
-    return {}
+        term["state"] = ListingState.PUBLISHED
+    elif wanted is ListingState.PUBLISHED and over:
+        term["expires_on"] = today + LIFE_OF_A_NEED
+    return term
 
 
 def confirmed(row: Life) -> dict[str, Any]:
