@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rules of what is said of a new listing: another of the city says the same, it seems to be about this."""
+"""The rules of what is said of a new listing: another of the city says the same; it is about this."""
 
 from typing import Any
 
