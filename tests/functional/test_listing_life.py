@@ -223,7 +223,7 @@ class Machine(RuleBasedStateMachine):
         self.told.append(f"{self.kind}.registered")
 
     def _stays(self, words: str, state: str, role: str) -> bool:
-        tags = {"none": {}, "present": {"If-Match": f'"{version}"'}, "old": {"If-Match": '"0"'}}
+        """Say whether a night's list leaves the state alone, as what was decided since."""
         life = self._life()
         decided = (self._waits(role) and life.state in {"submitted", "returned"}) or (
             life.state == "paused" and life.stale
