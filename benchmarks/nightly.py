@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prints what a whole list sent every night costs, through the front door, on SQLite and PostgreSQL.
 
-``./run bench nightly`` registers 10,000 practices of one city, past the front door for speed, sends all of them
-again by PUT as they are, and counts what that made: events, lines of the change log, units of work. It must
-be none of any, or it fails. ``--listings N`` sends another number.
+``./run bench nightly`` registers 10,000 practices of one city, past the front door for speed, sends all
+of them again by PUT as they are, and counts what that made: events, lines of the change log, units of work.
+It must be none of any, or it fails. ``--listings N`` sends another number.
 """
 
 import argparse
