@@ -13,13 +13,16 @@ from typing import Final
 from sqlalchemy import ColumnElement, exists, literal_column
 from sqlmodel import Session, col, select
 
-from twinning import listings, outbox
+from twinning import announcements, listings
 from twinning.cities import City
 from twinning.database import Database, now
-from twinning.events import Event, NeedExpired, PracticeUpdated
 from twinning.lifecycle import CONFIRM_EVERY, PATIENCE
 from twinning.listings import Listing
 from twinning.terms import ListingKind, ListingState
+
+Due = Callable[[], ColumnElement[bool]]
+End = Callable[[Session, Listing], None]
+Tell = Callable[[Session, str, Listing], None]
 
 BATCH: Final = 100
 LOOK_EVERY: Final = timedelta(hours=1)
@@ -28,8 +31,8 @@ LOOK_AGAIN: Final = timedelta(seconds=10)
 
 def keep(database: Database) -> datetime:
     """Do all that is due; gives when to look next, which is soon where something had to be left."""
-    for due, end, told in _STEPS:
-        while _some(database, due(), end, told) == BATCH:
+    for due, end, tell in _STEPS:
+        while _some(database, due(), end, tell) == BATCH:
             pass
     with database.snapshot() as session:
         left = any(session.scalar(select(exists().where(_is_published(), due()))) for due, _, _ in _STEPS)
@@ -42,8 +45,8 @@ def keep(database: Database) -> datetime:
 def _some(
     database: Database,
     due: ColumnElement[bool],
-    end: Callable[[Session, Listing], None],
-    told: type[Event] | None,
+    end: End,
+    tell: Tell | None,
 ) -> int:
     """End the term of some listings, in one transaction; gives how many."""
     query = (
@@ -57,9 +60,8 @@ def _some(
         rows = session.exec(query.with_for_update(of=Listing, skip_locked=True)).all()
         for listing, country in rows:
             end(session, listing)
-            if told is not None:
-                data = {"data": listings.public(listing), "country": country}
-                outbox.record(session, told.model_validate(data))
+            if tell is not None:
+                tell(session, country, listing)
     return len(rows)
 
 
@@ -92,13 +94,9 @@ def _date(session: Session, listing: Listing) -> None:
     session.add(listing)
 
 
-_STEPS: Final[
-    tuple[
-        tuple[Callable[[], ColumnElement[bool]], Callable[[Session, Listing], None], type[Event] | None], ...
-    ]
-] = (
-    (_is_over, listings.expire, NeedExpired),
+_STEPS: Final[tuple[tuple[Due, End, Tell | None], ...]] = (
+    (_is_over, listings.expire, announcements.need_expired),
     (_is_undated, _date, None),
-    (_is_unconfirmed, listings.lapse, PracticeUpdated),
-    (_is_long_stale, listings.lapse, PracticeUpdated),
+    (_is_unconfirmed, listings.lapse, announcements.practice_lapsed),
+    (_is_long_stale, listings.lapse, announcements.practice_lapsed),
 )

@@ -80,10 +80,10 @@ def state_after(
     return wanted
 
 
-def begun(row: Life) -> dict[str, Any]:
-    """Give the term that a listing begins with, as columns."""
-    if row.kind == ListingKind.NEED:
-        return {"expires_on": row.expires_on or now().date() + LIFE_OF_A_NEED}
+def begun(kind: ListingKind, until: date | None) -> dict[str, Any]:
+    """Give the term that a listing begins with, as columns; `until` is the last day that a need names."""
+    if kind is ListingKind.NEED:
+        return {"expires_on": until or now().date() + LIFE_OF_A_NEED}
     return _confirmed_now()
 
 

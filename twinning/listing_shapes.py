@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How practices and needs are shown: to everyone, to who looks after their city, to who registers one."""
 
+from collections.abc import Sequence
 from datetime import date, datetime
+from typing import Protocol
 
 from pydantic import Field, computed_field
 
@@ -122,3 +124,39 @@ class NeedMade(NeedOwned, _Made):
 ListingPublic = PracticePublic | NeedPublic
 ListingOwned = PracticeOwned | NeedOwned
 ListingMade = PracticeMade | NeedMade
+
+_OWNED: dict[str, type[PracticeOwned | NeedOwned]] = {
+    ListingKind.PRACTICE: PracticeOwned,
+    ListingKind.NEED: NeedOwned,
+}
+_MADE: dict[str, type[PracticeMade | NeedMade]] = {
+    ListingKind.PRACTICE: PracticeMade,
+    ListingKind.NEED: NeedMade,
+}
+
+
+class Stored(Protocol):
+    """A listing as it is stored."""
+
+    id: str
+    kind: str
+    title: str
+
+
+def owned(listing: Stored) -> ListingOwned:
+    """Show a listing to those who look after its city."""
+    return _OWNED[listing.kind].model_validate(listing)
+
+
+def made(listing: Stored, like: Sequence[Stored] = ()) -> ListingMade:
+    """Show a listing to who has registered or replaced it, with a warning for each that is much like it."""
+    shown = _MADE[listing.kind].model_validate(listing)
+    shown.warnings = [
+        ListingWarning(
+            code="nearly-the-same",
+            detail=f"Another {other.kind} of this city says nearly the same.",
+            listing=ListingPointer(id=other.id, title=other.title),
+        )
+        for other in like
+    ]
+    return shown

@@ -4,7 +4,7 @@
 Both kinds live in one table, since they are registered, matched and withdrawn alike.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -20,19 +20,7 @@ from twinning.forms import NeedCreate, NeedUpdate, PracticeCreate, PracticeUpdat
 from twinning.keys import Caller
 from twinning.languages import ENGLISH, detect
 from twinning.lifecycle import Hand, state_after
-from twinning.listing_shapes import (
-    ListingMade,
-    ListingOwned,
-    ListingPointer,
-    ListingPublic,
-    ListingWarning,
-    NeedMade,
-    NeedOwned,
-    NeedPublic,
-    PracticeMade,
-    PracticeOwned,
-    PracticePublic,
-)
+from twinning.listing_shapes import ListingPublic, NeedPublic, PracticePublic
 from twinning.reference import THEMES
 from twinning.terms import ListingKind, ListingState, Region, Work
 
@@ -106,14 +94,6 @@ _PUBLIC: dict[str, type[PracticePublic | NeedPublic]] = {
     ListingKind.PRACTICE: PracticePublic,
     ListingKind.NEED: NeedPublic,
 }
-_OWNED: dict[str, type[PracticeOwned | NeedOwned]] = {
-    ListingKind.PRACTICE: PracticeOwned,
-    ListingKind.NEED: NeedOwned,
-}
-_MADE: dict[str, type[PracticeMade | NeedMade]] = {
-    ListingKind.PRACTICE: PracticeMade,
-    ListingKind.NEED: NeedMade,
-}
 _TEXTS = ("title", "description", "challenge", "outcomes", "lessons", "transfer_conditions")
 _DETECTED_FROM = frozenset({*_TEXTS, "languages"})
 TEXTS = frozenset(_TEXTS)
@@ -133,18 +113,14 @@ def register(session: Session, city: City, wanted: ListingCreate, hand: Hand = H
     """Register a listing of a city and ask for its matching; raises `Conflict` for a taken reference."""
     kind = kind_of(wanted)
     _keep_reference_free(session, city.id, kind, wanted.external_ref)
-    listing = Listing(kind=kind, city_id=city.id, **_columns(wanted.model_dump(mode="json")))
-    listing.approved = not hand.waits
-    listing.state = state_after(None, ListingState(listing.state), approved=listing.approved, hand=hand)
-    _set(listing, lifecycle.begun(listing))
-    _detect_language(listing)
+    listing = Listing(**new_columns(city.id, wanted, hand))
     session.add(listing)
     repeats.mark(session, listing.id, marks_of(listing), new=True)
     _announce(session, listing)
     return listing
 
 
-def change(session: Session, listing: Listing, wanted: ListingUpdate, hand: Hand = HOUSE) -> frozenset[str]:
+def change(session: Session, listing: Listing, wanted: ListingCreate, hand: Hand = HOUSE) -> frozenset[str]:
     """Change the fields that were sent; gives the names of those that are really different now."""
     columns = _columns(wanted.model_dump(mode="json", include=wanted.model_fields_set))
     if columns.get("external_ref") not in {None, listing.external_ref}:
@@ -159,7 +135,10 @@ def confirm(session: Session, listing: Listing) -> frozenset[str]:
 
 
 def stays(listing: Listing, wanted: ListingCreate, hand: Hand) -> bool:
-    """Say whether a whole listing sent again, as each night, leaves the state that it has now."""
+    """Say whether a listing sent again, as each night, leaves the state that it has now.
+
+    A field that is not sent counts as it would be stored: whoever keeps it should take it from the listing.
+    """
     rewritten = any(getattr(wanted, name, None) != getattr(listing, name) for name in _TEXTS)
     until = getattr(wanted, "expires_on", None)
     return lifecycle.stays(listing, wanted.state, until, hand, rewritten=rewritten)
@@ -182,6 +161,34 @@ def _set(listing: Listing, columns: dict[str, Any]) -> frozenset[str]:
     for name in changed:
         setattr(listing, name, columns[name])
     return changed
+
+
+def new_columns(city_id: str, wanted: ListingCreate, hand: Hand = HOUSE) -> dict[str, Any]:
+    """Lay a listing out as the columns that it begins with: its state, its term, its language found."""
+    kind = kind_of(wanted)
+    columns = _columns(wanted.model_dump(mode="json"))
+    approved = not hand.waits
+    return {
+        "kind": kind,
+        "city_id": city_id,
+        **columns,
+        **lifecycle.begun(kind, columns.get("expires_on")),
+        "approved": approved,
+        "state": state_after(None, wanted.state, approved=approved, hand=hand),
+        "language": detect(written(columns), columns["languages"]),
+    }
+
+
+def difference(listing: Listing, wanted: ListingCreate) -> dict[str, Any]:
+    """Give those of the sent fields that are different, as columns."""
+    columns = _columns(wanted.model_dump(mode="json", include=wanted.model_fields_set))
+    return {name: value for name, value in columns.items() if getattr(listing, name) != value}
+
+
+def is_over(columns: Mapping[str, Any]) -> bool:
+    """Say whether a listing, as columns, is published though its term is over."""
+    until = columns.get("expires_on")
+    return until is not None and until < now().date() and columns["state"] == ListingState.PUBLISHED
 
 
 def expire(session: Session, listing: Listing) -> None:
@@ -289,25 +296,6 @@ def public(listing: Listing) -> ListingPublic:
     return _PUBLIC[listing.kind].model_validate(listing)
 
 
-def owned(listing: Listing) -> ListingOwned:
-    """Show a listing to those who look after its city."""
-    return _OWNED[listing.kind].model_validate(listing)
-
-
-def made(listing: Listing, like: Sequence[Listing] = ()) -> ListingMade:
-    """Show a listing to who has registered or replaced it, with a warning for each that is much like it."""
-    shown = _MADE[listing.kind].model_validate(listing)
-    shown.warnings = [
-        ListingWarning(
-            code="nearly-the-same",
-            detail=f"Another {other.kind} of this city says nearly the same.",
-            listing=ListingPointer(id=other.id, title=other.title),
-        )
-        for other in like
-    ]
-    return shown
-
-
 def repeated(session: Session, listing: Listing) -> list[Listing]:
     """Give other listings of the city and kind that say nearly the same as this one."""
     ids = repeats.sharing_a_mark(session, marks_of(listing), listing.id)
@@ -322,7 +310,12 @@ def marks_of(listing: Listing) -> list[int]:
 
 
 def _written(listing: Listing) -> str:
-    return f"{listing.title}\n{body_of(listing)}"
+    return written({name: getattr(listing, name) for name in _TEXTS})
+
+
+def written(columns: Mapping[str, Any]) -> str:
+    """Lay out what a city wrote, from a listing's columns."""
+    return "\n".join(text for name in _TEXTS if (text := columns.get(name)))
 
 
 def is_matched(listing: Listing, city_is_registered: bool) -> bool:
@@ -366,8 +359,7 @@ def _announce(session: Session, listing: Listing, *, matching: bool = True) -> N
     if matching:
         catalogue.note(session, Subject.LISTING, listing.id)
         work.enqueue(session, Work.MATCH_LISTING, listing.id)
-    over = listing.expires_on is not None and listing.expires_on < now().date()
-    if over and listing.state == ListingState.PUBLISHED:
+    if is_over(listing.__dict__):
         work.enqueue(session, Work.DEADLINES, ALL)
 
 

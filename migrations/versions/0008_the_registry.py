@@ -12,7 +12,7 @@ from twinning import repeats
 from twinning.city_names import Named
 
 revision = "0008"
-down_revision = "0004"
+down_revision = "0007"
 
 TEXTS = ("title", "description", "challenge", "outcomes", "lessons", "transfer_conditions")
 COLUMNS: dict[str, tuple[Any, dict[str, Any]]] = {

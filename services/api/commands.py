@@ -8,40 +8,17 @@ from sqlmodel import Session
 
 from services.api import access
 from services.api.dependencies import must_match
-from twinning import cities, keys, listings, outbox
+from twinning import announcements, audit, cities, handover, idempotency, keys, listings, outbox
 from twinning.cities import City, CityCreate, CityUpdate
 from twinning.database import now
 from twinning.errors import Forbidden, Invalid, NotFound
-from twinning.events import (
-    CityRegistered,
-    CityUpdated,
-    CityWithdrawn,
-    Event,
-    NeedRegistered,
-    NeedUpdated,
-    NeedWithdrawn,
-    PracticeRegistered,
-    PracticeUpdated,
-    PracticeWithdrawn,
-)
+from twinning.events import CityWithdrawn
 from twinning.forms import NeedUpdate, PracticeUpdate
 from twinning.keys import ApiKey, ApiKeyCreate, Caller
 from twinning.lifecycle import LIFE_OF_A_NEED, Hand
 from twinning.listings import Listing, ListingCreate, ListingUpdate
 from twinning.terms import ListingKind, ListingState, Role
 
-# What an event never shows; a change of these alone is no news to anybody.
-_UNTOLD = frozenset({"contact_name", "contact_email"})
-
-_REGISTERED: dict[str, type[Event]] = {
-    ListingKind.PRACTICE: PracticeRegistered,
-    ListingKind.NEED: NeedRegistered,
-}
-_UPDATED: dict[str, type[Event]] = {ListingKind.PRACTICE: PracticeUpdated, ListingKind.NEED: NeedUpdated}
-_WITHDRAWN: dict[str, type[Event]] = {
-    ListingKind.PRACTICE: PracticeWithdrawn,
-    ListingKind.NEED: NeedWithdrawn,
-}
 _UPDATES: dict[str, type[PracticeUpdate | NeedUpdate]] = {
     ListingKind.PRACTICE: PracticeUpdate,
     ListingKind.NEED: NeedUpdate,
@@ -52,7 +29,7 @@ def register_city(session: Session, caller: Caller, wanted: CityCreate, *, force
     """Register a city; staff may, and the coordinators of its country. `force` lets like names be."""
     access.must_place(caller, wanted.country)
     city = cities.register(session, wanted, force=force)
-    outbox.record(session, CityRegistered(data=cities.public(city)))
+    announcements.city_registered(session, city, wanted.model_fields_set)
     return city
 
 
@@ -70,8 +47,7 @@ def change_city(
     must_match(if_match, city.version)
     if "country" in wanted.model_fields_set:
         caller.must_own(city.id, wanted.country)
-    if cities.change(session, city, wanted, force=force) - _UNTOLD:
-        outbox.record(session, CityUpdated(data=cities.public(city)))
+    announcements.city_changed(session, city, cities.change(session, city, wanted, force=force))
     return city
 
 
@@ -83,13 +59,11 @@ def withdraw_city(session: Session, caller: Caller, city_id: str, if_match: str 
         _withdraw(session, city, listing)
     for key in keys.of_city(session, city.id):
         keys.revoke(session, key)
+        audit.note(session, "api_key.revoked", key.id, city_id=city.id)
     cities.withdraw(session, city)
+    idempotency.erase_contact(session, city.id)
     outbox.record(session, CityWithdrawn(data=cities.public(city)))
-
-
-def hand_of(caller: Caller, *, moderation: bool) -> Hand:
-    """Say whether what a caller writes waits for a review: a city's own does, where the house moderates."""
-    return Hand(moderated=moderation, reviews=caller.role is not Role.CITY)
+    audit.note(session, "city.withdrawn", city.id, city_id=city.id)
 
 
 def register_listing(
@@ -97,7 +71,7 @@ def register_listing(
 ) -> tuple[Listing, list[Listing]]:
     """Register a practice or a need of a city; gives it, and those of the city that say nearly the same."""
     city = access.changeable_city(session, caller, city_id)
-    listing = _register(session, city, wanted, hand_of(caller, moderation=moderation))
+    listing = _register(session, city, wanted, caller.hand(moderation=moderation))
     return listing, listings.repeated(session, listing)
 
 
@@ -116,14 +90,14 @@ def change_listing(
     must_match(if_match, listing.version)
     if "review_comment" in wanted.model_fields_set and caller.role is Role.CITY:
         raise Forbidden("A review is commented on by the coordinators of the city, and by staff.")
-    _change(session, city, listing, wanted, hand_of(caller, moderation=moderation))
+    _change(session, city, listing, wanted, caller.hand(moderation=moderation))
     return listing
 
 
 def confirm_listing(session: Session, caller: Caller, kind: ListingKind, listing_id: str) -> Listing:
     """Say that a listing still holds."""
     city, listing = access.changeable_listing(session, caller, kind, listing_id)
-    _tell_of_change(session, city, listing, listings.confirm(session, listing))
+    announcements.listing_confirmed(session, city.country, listing, listings.confirm(session, listing))
     return listing
 
 
@@ -146,7 +120,7 @@ def replace_listing(
     city = access.changeable_city(session, caller, city_id)
     kind = listings.kind_of(wanted)
     wanted = wanted.model_copy(update={"external_ref": reference})
-    hand = hand_of(caller, moderation=moderation)
+    hand = caller.hand(moderation=moderation)
     listing = listings.by_reference(session, city.id, kind, reference, hold=True)
     if listing is None:
         must_match(if_match, 0)
@@ -175,44 +149,42 @@ def make_key(session: Session, caller: Caller, wanted: ApiKeyCreate) -> tuple[Ap
             cities.get(session, wanted.city_id)
         except NotFound:
             raise Invalid.field("/city_id", "There is no such city.") from None
-    return keys.create(session, wanted)
+    row, key = keys.create(session, wanted)
+    if wanted.replaces is not None:
+        handover.hand_over(session, wanted.replaces, row)
+    audit.note(session, "api_key.made", row.id, city_id=row.city_id, fields=wanted.model_fields_set)
+    return row, key
 
 
-def revoke_key(session: Session, caller: Caller, key_id: str) -> None:
+def revoke_key(session: Session, caller: Caller, key_id: str, if_match: str | None) -> None:
     """End a key at once; staff only."""
     caller.must_be(Role.STAFF)
-    keys.revoke(session, keys.get(session, key_id))
+    row = keys.get(session, key_id)
+    must_match(if_match, keys.VERSION)
+    keys.revoke(session, row)
+    audit.note(session, "api_key.revoked", row.id, city_id=row.city_id)
 
 
 def _register(session: Session, city: City, wanted: ListingCreate, hand: Hand) -> Listing:
     if wanted.state is ListingState.WITHDRAWN:
         raise Invalid.field("/state", "What is registered cannot be withdrawn already.")
     listing = listings.register(session, city, wanted, hand)
-    _tell(session, _REGISTERED[listing.kind], city, listing)
+    shown = listings.public(listing)
+    announcements.listing_registered(session, city.country, shown, wanted.model_fields_set)
     return listing
 
 
 def _change(
     session: Session, city: City, listing: Listing, wanted: ListingUpdate, hand: Hand
 ) -> frozenset[str]:
-    changed = listings.change(session, listing, wanted, hand)
-    _tell_of_change(session, city, listing, changed)
+    if changed := listings.change(session, listing, wanted, hand):
+        announcements.listing_changed(session, city.country, listing, changed)
     return changed
-
-
-def _tell_of_change(session: Session, city: City, listing: Listing, changed: frozenset[str]) -> None:
-    if changed - listings.UNTOLD:
-        went = listing.state == ListingState.WITHDRAWN
-        _tell(session, (_WITHDRAWN if went else _UPDATED)[listing.kind], city, listing)
 
 
 def _withdraw(session: Session, city: City, listing: Listing) -> None:
     listings.withdraw(session, listing)
-    _tell(session, _WITHDRAWN[listing.kind], city, listing)
-
-
-def _tell(session: Session, event: type[Event], city: City, listing: Listing) -> None:
-    outbox.record(session, event.model_validate({"data": listings.public(listing), "country": city.country}))
+    announcements.listing_changed(session, city.country, listing)
 
 
 def _whole(wanted: ListingCreate, listing: Listing, hand: Hand) -> ListingUpdate:

@@ -28,6 +28,7 @@ from twinning.errors import (
     Invalid,
     NotFound,
     Stale,
+    TooMany,
     TwinningError,
     Unauthorised,
     Unready,
@@ -43,6 +44,7 @@ STATUS: Mapping[type[TwinningError], int] = {
     NotFound: 404,
     Conflict: 409,
     Stale: 412,
+    TooMany: 429,
     Unready: 503,
     # A wrong setting stops the start and reaches no caller; if one ever did, it is our fault.
     WrongSetting: 500,
@@ -61,6 +63,7 @@ CODES: Mapping[int, str] = {
     415: "media-type",
     422: "invalid",
     429: "too-many-requests",
+    431: "headers-too-large",
     500: "internal",
     503: "unready",
 }
@@ -83,6 +86,7 @@ PROBLEMS: Mapping[str, tuple[str, str]] = {
     ),
     "wrong-move": ("Wrong move", "What is in this state cannot be brought into the state asked for."),
     "round-ended": ("Round ended", "The matching round is over and cannot be cancelled."),
+    "import-ended": ("Import ended", "The import is over and cannot be cancelled."),
     "endpoint-disabled": ("Endpoint disabled", "Enable the webhook endpoint first."),
     "endpoint-unverified": ("Endpoint unverified", "The receiver has to echo its challenge first."),
     "endpoint-exists": ("Endpoint exists", "This key has an endpoint for the same events and URL already."),
@@ -104,7 +108,8 @@ PROBLEMS: Mapping[str, tuple[str, str]] = {
     ),
     "stale": ("Stale", "The object has changed since it was read; read it again and repeat the change."),
     "too-large": ("Too large", "The body is longer than is taken."),
-    "media-type": ("Wrong media type", "Send application/json in UTF-8."),
+    "media-type": ("Wrong media type", "Send application/json in UTF-8; an import is multipart/form-data."),
+    "headers-too-large": ("Too many headers", "Send fewer headers."),
     "invalid": (
         "Invalid request",
         "Each of `errors` names a wrong field by a JSON Pointer into the body or /query, /path, /header.",
@@ -174,7 +179,10 @@ async def _ours(request: Request, error: Exception) -> Response:
     flaws = error.flaws if isinstance(error, Invalid) else ()
     members = error.members if isinstance(error, Conflict) else None
     code = error.problem if error.problem in PROBLEMS else CODES[status_of(error)]
-    return problem(request, status_of(error), error.detail, code=code, flaws=flaws, members=members)
+    headers = {"Retry-After": str(error.wait_s), **error.told} if isinstance(error, TooMany) else None
+    return problem(
+        request, status_of(error), error.detail, code=code, flaws=flaws, members=members, headers=headers
+    )
 
 
 async def _shape(request: Request, error: Exception) -> Response:

@@ -4,22 +4,21 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from services.api import asking
-from services.api.dependencies import Db, Filter, Listed, Page, Who, page
+from services.api.dependencies import Db, Filter, Listed, Span, Who, page
 from services.api.transactions import KeyedRoute
 from twinning import delivery_log, endpoints
 from twinning.delivery_log import Wanted
 from twinning.events import EventType
-from twinning.fields import Moment
 from twinning.subscriptions import DeliveryPublic, known_type
 from twinning.terms import DeliveryState
 
 router = APIRouter(tags=["webhook endpoints"], route_class=KeyedRoute)
 
 
-class DeliveriesWanted(Page):
+class DeliveriesWanted(Span):
     """Which deliveries to list; all that is given must be so."""
 
     endpoint_id: Annotated[Filter | None, Field(description="The endpoint's id.")] = None
@@ -27,21 +26,12 @@ class DeliveriesWanted(Page):
     type: Annotated[
         list[Filter], Field(max_length=50, description="Event types, `city.*` or `*`; commas are taken.")
     ] = []
-    since: Annotated[Moment | None, Field(description="Made at this moment or later.")] = None
-    until: Annotated[Moment | None, Field(description="Made before this moment.")] = None
 
     @field_validator("type")
     @classmethod
     def _known(cls, types: list[str]) -> list[str]:
         """Read names separated by commas, too."""
         return [known_type(name) for text in types for name in text.split(",")]
-
-    @model_validator(mode="after")
-    def _in_order(self) -> "DeliveriesWanted":
-        """Refuse a span that ends before it begins."""
-        if self.since and self.until and self.since > self.until:
-            raise ValueError("since is after until")
-        return self
 
     def wanted(self) -> Wanted:
         """Give the wish without its page."""

@@ -23,7 +23,7 @@ from services.api.dependencies import (
     page,
 )
 from services.api.transactions import KeyedRoute
-from twinning import cities, listings
+from twinning import cities, listing_shapes, listings
 from twinning.fields import CountryCode, Theme
 from twinning.forms import NeedCreate, NeedUpdate, PracticeCreate, PracticeUpdate
 from twinning.keys import Caller
@@ -80,12 +80,12 @@ def _with_body(shape: Any) -> Callable[[Endpoint], Endpoint]:
 
 def _owned(listing: Listing, answer: Response) -> ListingOwned:
     answer.headers["ETag"] = etag(listing.version)
-    return listings.owned(listing)
+    return listing_shapes.owned(listing)
 
 
 def _made(listing: Listing, like: Sequence[Listing], answer: Response) -> ListingMade:
     answer.headers["ETag"] = etag(listing.version)
-    return listings.made(listing, like)
+    return listing_shapes.made(listing, like)
 
 
 def _each_shown(session: Session, caller: Caller, rows: Sequence[Listing]) -> Callable[[Listing], Any]:
@@ -94,7 +94,7 @@ def _each_shown(session: Session, caller: Caller, rows: Sequence[Listing]) -> Ca
 
     def show(row: Listing) -> ListingOwned | ListingPublic:
         mine = caller.owns(row.city_id, places.get(row.city_id, ""))
-        return listings.owned(row) if mine else listings.public(row)
+        return listing_shapes.owned(row) if mine else listings.public(row)
 
     return show
 
