@@ -59,13 +59,19 @@ def put_body(session: Session, row: KeptAnswer, body: bytes) -> None:
 
 
 def body_of(session: Session, row: KeptAnswer) -> bytes:
-    """Give what was answered; raises `WrongSetting` when another key sealed it."""
+    """Give what was answered; raises `WrongSetting` when a key sealed it that is not ours."""
     if row.key_id is None:
         return row.body
     vault: Vault | None = session.info.get("vault")
     if vault is None:
         raise WrongSetting(f"{SETTING}: is not set, and a kept answer was sealed with it")
-    return vault.open(row.body.decode(), _place(row)).encode()
+    return vault.open(row.body.decode(), _place(row), row.key_id).encode()
+
+
+def reseal(session: Session, row: KeptAnswer) -> None:
+    """Seal a kept answer under the present key."""
+    put_body(session, row, body_of(session, row))
+    session.add(row)
 
 
 def erase_contact(session: Session, city_id: str) -> None:

@@ -109,6 +109,11 @@ class Caller:
         if not self.owns(city_id, country):
             raise Forbidden("This key may read this city and not change it.")
 
+    def must_care_for(self, country: str) -> None:
+        """Refuse a city of a country that a coordinator does not look after."""
+        if not self.is_staff and country not in self.countries:
+            raise Forbidden(f"This key does not coordinate {country}.")
+
     def must_be(self, *roles: Role) -> None:
         """Refuse all but these roles."""
         if self.role not in roles:

@@ -4,6 +4,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import cast
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
@@ -11,9 +12,11 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from services import broker, logs
 from services.api import openapi, problems
+from services.api.asking import rules_of
 from services.api.envelope import Envelope
 from services.api.following import Follower
 from services.api.metrics import Metrics
+from services.api.receivers import Receivers
 from services.api.routes import (
     audit,
     cities,
@@ -24,6 +27,7 @@ from services.api.routes import (
     endpoints,
     events,
     health,
+    imports,
     keys,
     listings,
     previews,
@@ -33,6 +37,7 @@ from services.api.routes import (
     suggestions,
 )
 from services.api.transactions import House, KeyedRoute
+from services.lookups import Resolve, SystemLookup
 from twinning.database import Database
 from twinning.settings import Settings
 from twinning.terms import Bell
@@ -41,17 +46,26 @@ from twinning.vault import vault_of
 PREFIX = "/v1"
 
 
-def make_app(settings: Settings, *, ring: Callable[[Bell], None] | None = None) -> FastAPI:
-    """Make the application; `ring` hears the bells of each committed transaction and must not wait."""
-    database = Database(settings.database, ring, vault_of(settings.secrets_key))
+def make_app(
+    settings: Settings, *, ring: Callable[[Bell], None] | None = None, resolve: Resolve | None = None
+) -> FastAPI:
+    """Make the application; `ring` hears the bells of each committed transaction and must not wait.
+
+    `resolve` replaces the system's look-up of receivers' names.
+    """
+    database = Database(settings.database, ring, vault_of(settings.secrets_key, settings.secrets_key_old))
     house = House.of(settings, database)
     follower = Follower(house)
+    lookup = None if resolve else SystemLookup()
+    receivers = Receivers(resolve or cast("SystemLookup", lookup), rules_of(settings))
     metrics = Metrics(database, lambda: follower.streams)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
         follower.close()
+        if lookup is not None:
+            lookup.close()
         await house.gate.close()
         database.close()
 
@@ -73,6 +87,7 @@ def make_app(settings: Settings, *, ring: Callable[[Bell], None] | None = None) 
         ],
     )
     app.state.house, app.state.follower, app.state.metrics = house, follower, metrics
+    app.state.receivers = receivers
     problems.install(app)
     app.include_router(health.router)
     app.include_router(documentation.router)
@@ -86,6 +101,7 @@ def make_app(settings: Settings, *, ring: Callable[[Bell], None] | None = None) 
         previews,
         rounds,
         suggestions,
+        imports,
         endpoints,
         deliveries,
         delivery_log,
@@ -93,7 +109,7 @@ def make_app(settings: Settings, *, ring: Callable[[Bell], None] | None = None) 
         events,
     ):
         front.include_router(part.router)
-    for router in listings.routers:
+    for router in (*listings.routers, imports.uploads):
         front.include_router(router)
     app.include_router(front)
     openapi.install(app)

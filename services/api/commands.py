@@ -4,45 +4,20 @@
 A command works in the caller's transaction and never commits. What did not change makes no event.
 """
 
-from collections.abc import Iterable
-
 from sqlmodel import Session
 
 from services.api import access
 from services.api.dependencies import must_match
-from twinning import audit, cities, handover, idempotency, keys, listings, outbox
+from twinning import announcements, audit, cities, handover, idempotency, keys, listings, outbox
 from twinning.cities import City, CityCreate, CityUpdate
 from twinning.database import now
 from twinning.errors import Invalid, NotFound
-from twinning.events import (
-    CityRegistered,
-    CityUpdated,
-    CityWithdrawn,
-    Event,
-    NeedRegistered,
-    NeedUpdated,
-    NeedWithdrawn,
-    PracticeRegistered,
-    PracticeUpdated,
-    PracticeWithdrawn,
-)
+from twinning.events import CityWithdrawn
 from twinning.forms import NeedUpdate, PracticeUpdate
 from twinning.keys import ApiKey, ApiKeyCreate, Caller
 from twinning.listings import LIFE_OF_A_NEED, Listing, ListingCreate, ListingUpdate
 from twinning.terms import ListingKind, ListingState, Role
 
-# What an event never shows; a change of these alone is no news to anybody.
-_UNTOLD = frozenset({"contact_name", "contact_email"})
-
-_REGISTERED: dict[str, type[Event]] = {
-    ListingKind.PRACTICE: PracticeRegistered,
-    ListingKind.NEED: NeedRegistered,
-}
-_UPDATED: dict[str, type[Event]] = {ListingKind.PRACTICE: PracticeUpdated, ListingKind.NEED: NeedUpdated}
-_WITHDRAWN: dict[str, type[Event]] = {
-    ListingKind.PRACTICE: PracticeWithdrawn,
-    ListingKind.NEED: NeedWithdrawn,
-}
 _UPDATES: dict[str, type[PracticeUpdate | NeedUpdate]] = {
     ListingKind.PRACTICE: PracticeUpdate,
     ListingKind.NEED: NeedUpdate,
@@ -53,8 +28,7 @@ def register_city(session: Session, caller: Caller, wanted: CityCreate) -> City:
     """Register a city; staff may, and the coordinators of its country."""
     access.must_place(caller, wanted.country)
     city = cities.register(session, wanted)
-    outbox.record(session, CityRegistered(data=cities.public(city)))
-    audit.note(session, "city.registered", city.id, city_id=city.id, fields=wanted.model_fields_set)
+    announcements.city_registered(session, city, wanted.model_fields_set)
     return city
 
 
@@ -66,13 +40,7 @@ def change_city(
     must_match(if_match, city.version)
     if "country" in wanted.model_fields_set:
         caller.must_own(city.id, wanted.country)
-    changed = cities.change(session, city, wanted)
-    if changed - _UNTOLD:
-        outbox.record(session, CityUpdated(data=cities.public(city)))
-    if changed & _UNTOLD:
-        idempotency.erase_contact(session, city.id)
-    if changed:
-        audit.note(session, "city.updated", city.id, city_id=city.id, fields=changed)
+    announcements.city_changed(session, city, cities.change(session, city, wanted))
     return city
 
 
@@ -172,32 +140,19 @@ def _register(session: Session, city: City, wanted: ListingCreate) -> Listing:
     if wanted.state is ListingState.WITHDRAWN:
         raise Invalid.field("/state", "What is registered cannot be withdrawn already.")
     listing = listings.register(session, city, wanted)
-    _tell(session, _REGISTERED[listing.kind], city, listing)
-    _note(session, "registered", listing, wanted.model_fields_set)
+    shown = listings.public(listing)
+    announcements.listing_registered(session, city.country, shown, wanted.model_fields_set)
     return listing
 
 
 def _change(session: Session, city: City, listing: Listing, wanted: ListingUpdate) -> None:
-    changed = listings.change(session, listing, wanted)
-    if not changed:
-        return
-    went = listing.state == ListingState.WITHDRAWN
-    _tell(session, (_WITHDRAWN if went else _UPDATED)[listing.kind], city, listing)
-    _note(session, "withdrawn" if went else "updated", listing, changed)
+    if changed := listings.change(session, listing, wanted):
+        announcements.listing_changed(session, city.country, listing, changed)
 
 
 def _withdraw(session: Session, city: City, listing: Listing) -> None:
     listings.withdraw(session, listing)
-    _tell(session, _WITHDRAWN[listing.kind], city, listing)
-    _note(session, "withdrawn", listing)
-
-
-def _note(session: Session, what: str, listing: Listing, fields: Iterable[str] = ()) -> None:
-    audit.note(session, f"{listing.kind}.{what}", listing.id, city_id=listing.city_id, fields=fields)
-
-
-def _tell(session: Session, event: type[Event], city: City, listing: Listing) -> None:
-    outbox.record(session, event.model_validate({"data": listings.public(listing), "country": city.country}))
+    announcements.listing_changed(session, city.country, listing)
 
 
 def _whole(wanted: ListingCreate, listing: Listing) -> ListingUpdate:

@@ -78,6 +78,7 @@ PROBLEMS: Mapping[str, tuple[str, str]] = {
     "conflict": ("Conflict", "The state of things forbids the request; read it again first."),
     "external-ref-taken": ("Reference taken", "Another object bears this external_ref already."),
     "round-ended": ("Round ended", "The matching round is over and cannot be cancelled."),
+    "import-ended": ("Import ended", "The import is over and cannot be cancelled."),
     "endpoint-disabled": ("Endpoint disabled", "Enable the webhook endpoint first."),
     "endpoint-unverified": ("Endpoint unverified", "The receiver has to echo its challenge first."),
     "endpoint-exists": ("Endpoint exists", "This key has an endpoint for the same events and URL already."),
@@ -99,8 +100,8 @@ PROBLEMS: Mapping[str, tuple[str, str]] = {
     ),
     "stale": ("Stale", "The object has changed since it was read; read it again and repeat the change."),
     "too-large": ("Too large", "The body is longer than is taken."),
+    "media-type": ("Wrong media type", "Send application/json in UTF-8; an import is multipart/form-data."),
     "headers-too-large": ("Too many headers", "Send fewer headers."),
-    "media-type": ("Wrong media type", "Send application/json in UTF-8."),
     "invalid": (
         "Invalid request",
         "Each of `errors` names a wrong field by a JSON Pointer into the body or /query, /path, /header.",

@@ -19,7 +19,7 @@ from services.api.dependencies import (
     must_match,
     page,
 )
-from services.api.transactions import KeyedRoute
+from services.api.receivers import LeadsOutside, ReceiverRoute
 from twinning import audit, endpoints, keyring, subscriptions
 from twinning.endpoints import WebhookEndpoint
 from twinning.fields import Shape
@@ -32,7 +32,7 @@ from twinning.subscriptions import (
     RotationRequest,
 )
 
-router = APIRouter(tags=["webhook endpoints"], route_class=KeyedRoute)
+router = APIRouter(tags=["webhook endpoints"], route_class=ReceiverRoute)
 
 
 class PingWaiting(Shape):
@@ -48,7 +48,7 @@ def _shown(row: WebhookEndpoint, answer: Response) -> EndpointPublic:
 
 @router.post("/webhook-endpoints", status_code=201)
 def make_endpoint(
-    wanted: EndpointCreate, session: Db, caller: Who, settings: House, answer: Response
+    wanted: EndpointCreate, session: Db, caller: Who, settings: House, answer: Response, _looked: LeadsOutside
 ) -> EndpointShown:
     """Make a webhook endpoint; its secret is shown in this answer and never again."""
     row = asking.make_endpoint(session, caller.key_id, wanted, settings)
@@ -80,6 +80,7 @@ def change_endpoint(
     caller: Who,
     settings: House,
     answer: Response,
+    _looked: LeadsOutside,
     if_match: IfMatch = None,
 ) -> EndpointPublic:
     """Change the fields that are sent; enabling releases the events that were held."""
