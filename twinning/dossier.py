@@ -13,13 +13,24 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, or_, tuple_
 from sqlmodel import Session, SQLModel, col, select
 
-from twinning import audit, cities, endpoints, idempotency, replays, rounds, subscriptions, suggestions
+from twinning import (
+    audit,
+    cities,
+    endpoints,
+    idempotency,
+    imports,
+    replays,
+    rounds,
+    subscriptions,
+    suggestions,
+)
 from twinning.audit import AuditEntry, AuditPublic
 from twinning.cities import City, CityOwned
 from twinning.endpoints import Delivery, WebhookEndpoint
 from twinning.events import EventType
 from twinning.fields import Shape
 from twinning.idempotency import KeptAnswer
+from twinning.imports import Import, ImportReport
 from twinning.keys import ApiKey, ApiKeyPublic
 from twinning.listing_shapes import NeedOwned, PracticeOwned
 from twinning.listings import Listing
@@ -85,6 +96,7 @@ class CityExport(Shape):
     round_places: list[RoundPlace]
     rounds: list[RoundPublic]
     previews: list[PreviewRecord]
+    imports: list[ImportReport]
     events: list[EventRecord]
     api_keys: list[KeyRecord]
     webhook_endpoints: list[EndpointPublic]
@@ -211,6 +223,13 @@ SECTIONS: Final = (
         lambda about: col(Preview.asked_by).in_(about.key_ids),
         (col(Preview.id),),
         _each(PreviewRecord),
+    ),
+    Section(
+        "imports",
+        Import,
+        lambda about: col(Import.asked_by).in_(about.key_ids),
+        (col(Import.id),),
+        _with(imports.report),
     ),
     Section("events", StoredEvent, _told, (col(StoredEvent.sequence),), _events),
     Section(

@@ -290,6 +290,7 @@ CITY_EXPORT: Example = {
     "round_places": [{"round_id": ROUND, "place": 1, "suggestion_id": SUGGESTION}],
     "rounds": [],
     "previews": [],
+    "imports": [],
     "events": [{"id": EVENT, "type": "city.registered", "timestamp": MOMENT, "data": CITY_SHOWN}],
     "api_keys": [
         {
