@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cities: their table, their shapes, how they change; a city's region follows from its country."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +11,7 @@ from sqlmodel import Field, Session, SQLModel, col, select
 
 from twinning import catalogue, work
 from twinning.catalogue import Subject
-from twinning.database import Id, Instant, Json, new_id, now
+from twinning.database import Id, Instant, Json, in_batches, is_id, new_id, now
 from twinning.errors import Conflict, NotFound
 from twinning.fields import (
     Count,
@@ -147,7 +147,7 @@ def register(session: Session, wanted: CityCreate) -> City:
     return city
 
 
-def change(session: Session, city: City, wanted: CityUpdate) -> frozenset[str]:
+def change(session: Session, city: City, wanted: CityCreate) -> frozenset[str]:
     """Change the fields that were sent; gives the names of those that are really different now."""
     columns = _columns(wanted.model_dump(exclude_unset=True))
     if columns.get("external_ref") not in {None, city.external_ref}:
@@ -182,6 +182,19 @@ def get(session: Session, city_id: str, *, hold: bool = False) -> City:
     return city
 
 
+def named(session: Session, names: Collection[str], *, hold: bool = False) -> dict[str, City]:
+    """Find registered cities by reference, or by id; held, in order, until the commit when asked."""
+    ids = [name for name in names if is_id(name)]
+    query = select(City).where(
+        or_(col(City.external_ref).in_(names), col(City.id).in_(ids)), City.state == CityState.REGISTERED
+    )
+    query = query.order_by(col(City.id))
+    rows = session.exec(query.with_for_update() if hold else query).all()
+    asked = frozenset(ids)
+    found = {city.id: city for city in rows if city.id in asked}
+    return found | {city.external_ref: city for city in rows if city.external_ref is not None}
+
+
 def listed(
     session: Session,
     most: int,
@@ -211,6 +224,18 @@ def places_of(session: Session, city_ids: Sequence[str]) -> dict[str, str]:
         col(City.id).in_(city_ids), City.state == CityState.REGISTERED
     )
     return dict(session.exec(query).all())
+
+
+def points_of(session: Session, city_ids: Collection[str]) -> dict[str, list[float]]:
+    """Give longitude and latitude of those of these cities that have both, by id."""
+    found: dict[str, list[float]] = {}
+    for some in in_batches(city_ids):
+        query = select(City.id, City.longitude, City.latitude).where(
+            col(City.id).in_(some), col(City.longitude).is_not(None), col(City.latitude).is_not(None)
+        )
+        for city_id, *point in session.exec(query):
+            found[city_id] = [degrees for degrees in point if degrees is not None]
+    return found
 
 
 def public(city: City) -> CityPublic:

@@ -6,6 +6,7 @@ The only file that knows what the two databases say differently.
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from sqlalchemy import (
     Dialect,
     Engine,
     String,
+    Table,
     cast,
     create_engine,
     event,
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
 
 BUSY_TIMEOUT_S = 30.0
 STATEMENT_TIMEOUT_MS = 60_000
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_SQLITE_TIME = "%Y-%m-%dT%H:%M:%f+00:00"
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
 # Names of constraints follow one rule, so that a migration can name what it changes.
@@ -60,6 +64,11 @@ SQLModel.metadata.naming_convention = {
 def new_id() -> str:
     """Make a UUIDv7: ids sort by the time they were made."""
     return str(uuid7s.uuid7())
+
+
+def is_id(text: str) -> bool:
+    """Say whether a text has the shape of an id."""
+    return _ID.fullmatch(text) is not None
 
 
 def made_at(id_: str) -> datetime:
@@ -125,7 +134,7 @@ def draw(session: Session, count: int) -> int:
 
 # The order of what is done last in a transaction: whoever waits for another's rows does so before a number
 # is drawn, so that nobody who holds the log waits for somebody who wants it.
-STEPS = ("receivers", "changes", "events")
+STEPS = ("audit", "receivers", "changes", "events")
 
 
 def before_commit(session: Session, name: str, step: Callable[[Session], None]) -> None:
@@ -258,16 +267,17 @@ def put(
     """Insert rows; where one with the same `key` stands, set its columns `change` (none: leave it)."""
     if not rows:
         return
+    # As an insert of a model would.
+    session.flush()
     dialect = session.get_bind().dialect.name
-    insert = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+    insert = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(table_of(table))
     if change:
         statement = insert.on_conflict_do_update(
             index_elements=list(key), set_={name: insert.excluded[name] for name in change}
         )
     else:
         statement = insert.on_conflict_do_nothing(index_elements=list(key))
-    # A None that is given is meant: without this the column's default would stand in for it.
-    session.execute(statement, list(rows), execution_options={"render_nulls": True})
+    session.connection().execute(statement, list(rows))
 
 
 def add_up(
@@ -289,6 +299,20 @@ def holds(session: Session, column: Any, value: str) -> ColumnElement[bool]:
         each = func.json_each(column).table_valued("value")
         return exists(select(1).select_from(each).where(each.c.value == value))
     return cast(column, JSONB).contains([value])
+
+
+def table_of(model: type[SQLModel]) -> Table:
+    """Give a model's table, for many rows at once: inserts of a model cost several times as much a row."""
+    table: Table = model.__table__  # type: ignore[attr-defined]
+    return table
+
+
+def clock(session: Session) -> datetime:
+    """Ask the database for the time, in UTC."""
+    if session.get_bind().dialect.name == "sqlite":
+        return datetime.fromisoformat(str(session.scalar(select(func.strftime(_SQLITE_TIME, "now")))))
+    moment: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
+    return moment
 
 
 def in_batches(items: Collection[str], size: int = 500) -> Iterator[list[str]]:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from twinning.cities import CityPublic
 from twinning.fields import Shape
+from twinning.imports import ImportPublic
 from twinning.listings import NeedPublic, PracticePublic
 from twinning.rounds import RoundPublic
 from twinning.suggestions import SuggestionPublic
@@ -140,20 +141,23 @@ class CityWithdrawn(_CityEvent):
     type = EventType.CITY_WITHDRAWN
 
 
-class _ListingEvent(Event):
+class ListingEvent(Event):
+    """The base of the events of practices and needs."""
+
     data: PracticePublic | NeedPublic
     # Where the listing's city lies; the event's audience, not part of its data.
     country: str
 
     def facets(self) -> Facets:
+        """It is about its city and its themes."""
         return Facets(cities=((self.data.city_id, self.country),), themes=frozenset(self.data.themes))
 
 
-class _PracticeEvent(_ListingEvent):
+class _PracticeEvent(ListingEvent):
     data: PracticePublic
 
 
-class _NeedEvent(_ListingEvent):
+class _NeedEvent(ListingEvent):
     data: NeedPublic
 
 
@@ -255,6 +259,18 @@ class MatchingRoundCancelled(_RoundEvent):
     """A matching round was cancelled before it was done."""
 
     type = EventType.MATCHING_ROUND_CANCELLED
+
+
+class ImportCompleted(Event):
+    """A file has been imported; `data` counts its rows, and what was refused is read from the import."""
+
+    type = EventType.IMPORT_COMPLETED
+    data: ImportPublic
+    asked_by: str
+
+    def facets(self) -> Facets:
+        """It goes to the key that sent the file."""
+        return Facets(for_key=self.asked_by)
 
 
 class EndpointNote(Shape):

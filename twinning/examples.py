@@ -16,6 +16,7 @@ COUNTER_NEED = "0198c0de-0000-7000-8000-000000000006"
 SUGGESTION = "0198c0de-0000-7000-8000-000000000007"
 ROUND = "0198c0de-0000-7000-8000-000000000008"
 KEY = "0198c0de-0000-7000-8000-000000000009"
+IMPORT = "0198c0de-0000-7000-8000-00000000000e"
 
 CITY_REQUEST: Example = {
     "name": "Limerick",
@@ -109,8 +110,27 @@ KEY_LISTED: Example = {
     "city_id": None,
     "created_at": MOMENT,
     "expires_at": "2027-12-31T23:59:59Z",
+    "last_used_at": MOMENT,
 }
-KEY_SHOWN: Example = {**KEY_LISTED, "key": "asem_this-is-where-the-key-stands-this-once"}
+KEY_SHOWN: Example = {
+    **KEY_LISTED,
+    "last_used_at": None,
+    "key": "asem_this-is-where-the-key-stands-this-once",
+}
+
+AUDIT_SHOWN: Example = {
+    "id": EVENT,
+    "at": MOMENT,
+    "key_id": KEY,
+    "key_name": "National coordinator, Ireland",
+    "role": "coordinator",
+    "action": "city.updated",
+    "object_type": "city",
+    "object_id": LIMERICK,
+    "city_id": LIMERICK,
+    "fields": ["contact", "summary"],
+    "address": "192.0.2.7",
+}
 
 SUGGESTION_SHOWN: Example = {
     "id": SUGGESTION,
@@ -177,6 +197,7 @@ ROUND_SHOWN: Example = {
         "unmet_needs": 4,
         "total_score": 1893.4,
         "score_loss": 0.0,
+        "optimality_gap": None,
     },
     "error": None,
     "created_at": MOMENT,
@@ -223,6 +244,55 @@ PREVIEW_WAITING: Example = {
     "detail": "No worker has answered yet; ask again at the address in Location.",
 }
 
+IMPORT_SHOWN: Example = {
+    "id": IMPORT,
+    "filename": "catalogue.xlsx",
+    "format": "xlsx",
+    "size": 48213,
+    "state": "completed",
+    "progress": {"done": 48213, "total": 48213},
+    "counts": {"rows": 120, "created": 97, "updated": 4, "unchanged": 18, "refused": 1},
+    "error": None,
+    "created_at": MOMENT,
+    "updated_at": MOMENT,
+}
+REFUSAL_SHOWN: Example = {
+    "row": 17,
+    "column": "country",
+    "value": "US",
+    "reason": "'US' is not the ISO 3166-1 alpha-2 code of an ASEM partner country.",
+}
+IMPORT_REPORT: Example = {
+    **IMPORT_SHOWN,
+    "refusals": [REFUSAL_SHOWN],
+    "refusals_url": f"/v1/imports/{IMPORT}/refusals",
+}
+CITY_EXPORT: Example = {
+    "city": CITY_OWNED,
+    "practices": [],
+    "needs": [],
+    "suggestions": [SUGGESTION_SHOWN],
+    "round_places": [{"round_id": ROUND, "place": 1, "suggestion_id": SUGGESTION}],
+    "rounds": [],
+    "previews": [],
+    "events": [{"id": EVENT, "type": "city.registered", "timestamp": MOMENT, "data": CITY_SHOWN}],
+    "api_keys": [
+        {
+            **KEY_LISTED,
+            "name": "Learning City Office",
+            "role": "city",
+            "countries": [],
+            "city_id": LIMERICK,
+            "revoked_at": None,
+        }
+    ],
+    "webhook_endpoints": [],
+    "replays": [],
+    "deliveries": [],
+    "kept_answers": [],
+    "audit": [AUDIT_SHOWN],
+}
+
 EVENT_DATA: dict[str, Example] = {
     "city": CITY_SHOWN,
     "practice": PRACTICE_SHOWN,
@@ -230,6 +300,7 @@ EVENT_DATA: dict[str, Example] = {
     "suggestion": SUGGESTION_SHOWN,
     "matching_round": ROUND_SHOWN,
     "matching_round.completed": ROUND_RESULT,
+    "import": IMPORT_SHOWN,
     "webhook_endpoint": ENDPOINT_NOTE,
     "webhook_endpoint.verification": ENDPOINT_CHALLENGE,
 }
@@ -276,6 +347,7 @@ SHAPES: dict[str, Example] = {
     "CityUpdate": CITY_CHANGE,
     "CityPublic": CITY_SHOWN,
     "CityOwned": CITY_OWNED,
+    "CityExport": CITY_EXPORT,
     "PracticeCreate": PRACTICE_REQUEST,
     "PracticeUpdate": PRACTICE_CHANGE,
     "PracticePublic": PRACTICE_SHOWN,
@@ -285,6 +357,7 @@ SHAPES: dict[str, Example] = {
     "ApiKeyCreate": KEY_REQUEST,
     "ApiKeyPublic": KEY_LISTED,
     "ApiKeyShown": KEY_SHOWN,
+    "AuditPublic": AUDIT_SHOWN,
     "SuggestionPublic": SUGGESTION_SHOWN,
     "RoundRequest": ROUND_REQUEST,
     "RoundPublic": ROUND_SHOWN,
@@ -292,6 +365,9 @@ SHAPES: dict[str, Example] = {
     "PreviewRequest": PREVIEW_REQUEST,
     "PreviewAnswer": PREVIEW_ANSWER,
     "PreviewWaiting": PREVIEW_WAITING,
+    "ImportPublic": IMPORT_SHOWN,
+    "ImportReport": IMPORT_REPORT,
+    "RefusalPublic": REFUSAL_SHOWN,
     "FeedItem": {"id": EVENT, **event("city.registered")},
     "CountryPublic": {"code": "IE", "name": "Ireland", "region": "europe"},
     "ThemePublic": {"id": "sdg-4", "label": "Quality education", "group": "sdg"},
@@ -305,6 +381,7 @@ SHAPES: dict[str, Example] = {
     "Readiness": {
         "status": "ok",
         "database": "ok",
+        "clock": "ok",
         "broker": "ok",
         "workers": "ok",
         "oldest_undelivered_event_age_s": 0.0,

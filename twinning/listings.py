@@ -9,13 +9,13 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from pydantic import computed_field
-from sqlalchemy import Index, or_, text, update
+from sqlalchemy import Index, insert, or_, text, tuple_, update
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from twinning import catalogue, work
 from twinning.catalogue import Subject
 from twinning.cities import City
-from twinning.database import Id, Instant, Json, holds, new_id, now
+from twinning.database import Id, Instant, Json, holds, is_id, new_id, now, table_of
 from twinning.errors import Conflict, NotFound
 from twinning.fields import (
     Shape,
@@ -150,29 +150,88 @@ def register(session: Session, city: City, wanted: ListingCreate) -> Listing:
     """Register a listing of a city and ask for its matching; raises `Conflict` for a taken reference."""
     kind = kind_of(wanted)
     _keep_reference_free(session, city.id, kind, wanted.external_ref)
-    listing = Listing(kind=kind, city_id=city.id, **_columns(wanted.model_dump(mode="json")))
-    if kind is ListingKind.NEED and listing.expires_on is None:
-        listing.expires_on = now().date() + LIFE_OF_A_NEED
-    _detect_language(listing)
+    listing = Listing(**new_columns(city.id, wanted))
     session.add(listing)
     _announce(session, listing)
     return listing
 
 
-def change(session: Session, listing: Listing, wanted: ListingUpdate) -> frozenset[str]:
+def register_all(session: Session, rows: Sequence[tuple[str, ListingCreate]]) -> list[ListingPublic]:
+    """Register listings of cities, given by id, whose references are known to be free; in few statements."""
+    moment = now()
+    made = [
+        {"id": new_id(), **new_columns(city_id, wanted), "created_at": moment, "updated_at": moment}
+        for city_id, wanted in rows
+    ]
+    for kind in ListingKind:
+        some = [columns for columns in made if columns["kind"] is kind]
+        if some:
+            session.connection().execute(insert(table_of(Listing)), some)
+    for columns in made:
+        catalogue.note(session, Subject.LISTING, columns["id"])
+    work.enqueue_all(session, Work.MATCH_LISTING, [columns["id"] for columns in made])
+    return [_shown_new(columns) for columns in made]
+
+
+def _shown_new(columns: dict[str, Any]) -> ListingPublic:
+    """Show a new listing without reading it back."""
+    fields = {name: value for name, value in columns.items() if name != "kind"}
+    if columns["kind"] is ListingKind.NEED:
+        fields["unmet"] = None
+    return _PUBLIC[columns["kind"]].model_validate(fields)
+
+
+def references_of(
+    session: Session, wanted: Iterable[tuple[str, ListingKind, str]]
+) -> dict[tuple[str, str, str], Listing]:
+    """Find listings by city, kind and the city's own reference, or their id in its place."""
+    found: dict[tuple[str, str, str], Listing] = {}
+    asked = sorted(set(wanted))
+    for start in range(0, len(asked), 500):
+        some = asked[start : start + 500]
+        there = select(Listing).where(Listing.state != ListingState.WITHDRAWN)
+        key = tuple_(col(Listing.city_id), col(Listing.kind), col(Listing.external_ref))
+        ids = [reference for _, _, reference in some if is_id(reference)]
+        for row in session.exec(there.where(col(Listing.id).in_(ids))) if ids else ():
+            found[row.city_id, row.kind, row.id] = row
+        for row in session.exec(there.where(key.in_(some))):
+            found[row.city_id, row.kind, row.external_ref or ""] = row
+    return found
+
+
+def new_columns(city_id: str, wanted: ListingCreate) -> dict[str, Any]:
+    """Lay a listing out as the columns that it begins with, its language found."""
+    kind = kind_of(wanted)
+    columns = _columns(wanted.model_dump(mode="json"))
+    if kind is ListingKind.NEED and columns["expires_on"] is None:
+        columns["expires_on"] = now().date() + LIFE_OF_A_NEED
+    texts = "\n".join(text for name in _TEXTS if (text := columns.get(name)))
+    return {
+        "kind": kind,
+        "city_id": city_id,
+        **columns,
+        "language": detect(texts, columns["languages"]),
+    }
+
+
+def difference(listing: Listing, wanted: ListingCreate) -> dict[str, Any]:
+    """Give those of the sent fields that are different, as columns."""
+    columns = _columns(wanted.model_dump(mode="json", include=wanted.model_fields_set))
+    return {name: value for name, value in columns.items() if getattr(listing, name) != value}
+
+
+def change(session: Session, listing: Listing, wanted: ListingCreate) -> frozenset[str]:
     """Change the fields that were sent; gives the names of those that are really different now."""
-    sent = wanted.model_dump(mode="json", include=wanted.model_fields_set)
-    columns = _columns(sent)
-    if columns.get("external_ref") not in {None, listing.external_ref}:
+    columns = difference(listing, wanted)
+    if columns.get("external_ref") is not None:
         _keep_reference_free(session, listing.city_id, ListingKind(listing.kind), columns["external_ref"])
-    changed = frozenset(name for name, value in columns.items() if getattr(listing, name) != value)
-    for name in changed:
-        setattr(listing, name, columns[name])
-    if changed & _DETECTED_FROM:
+    for name, value in columns.items():
+        setattr(listing, name, value)
+    if columns.keys() & _DETECTED_FROM:
         _detect_language(listing)
-    if changed:
+    if columns:
         _touch(session, listing)
-    return changed
+    return frozenset(columns)
 
 
 def withdraw(session: Session, listing: Listing) -> None:

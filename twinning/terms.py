@@ -136,6 +136,16 @@ class ReplayState(StrEnum):
     CANCELLED = "cancelled"
 
 
+class ImportState(StrEnum):
+    """The life of an import."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
 class Role(StrEnum):
     """What a key's bearer is."""
 
@@ -155,6 +165,7 @@ class Work(StrEnum):
     REFRESH = "refresh"
     TIDY = "tidy"
     REPLAY = "replay"
+    IMPORT = "import"
 
 
 class Bell(StrEnum):

@@ -8,10 +8,11 @@ round; the whole of it and a webhook endpoint are for the key that asked for it.
 
 from sqlmodel import Session
 
-from twinning import cities, endpoints, listings, replays, rounds, suggestions
+from twinning import cities, endpoints, imports, listings, replays, rounds, suggestions
 from twinning.cities import City
 from twinning.endpoints import Delivery, WebhookEndpoint
 from twinning.errors import Forbidden, NotFound
+from twinning.imports import Import
 from twinning.keys import Caller
 from twinning.listings import Listing
 from twinning.replays import Replay
@@ -23,14 +24,21 @@ from twinning.terms import ListingKind, ListingState, Role
 def must_place(caller: Caller, country: str) -> None:
     """Refuse the registration of a city to all but staff and the coordinators of its country."""
     caller.must_be(Role.STAFF, Role.COORDINATOR)
-    if not caller.is_staff and country not in caller.countries:
-        raise Forbidden(f"This key does not coordinate {country}.")
+    caller.must_care_for(country)
 
 
 def changeable_city(session: Session, caller: Caller, city_id: str) -> City:
     """Find a city to be changed and hold it."""
     city = cities.get(session, city_id, hold=True)
     caller.must_own(city.id, city.country)
+    return city
+
+
+def whole_city(session: Session, caller: Caller, city_id: str) -> City:
+    """Find a city of which everything may be read, a withdrawn one as well."""
+    city = session.get(City, city_id)
+    if city is None or not caller.owns(city.id, city.country):
+        raise NotFound("There is no such city in this key's care.")
     return city
 
 
@@ -79,6 +87,14 @@ def own_round(session: Session, caller: Caller, round_id: str, *, hold: bool = F
     row = rounds.get(session, round_id, hold=hold)
     if not caller.is_staff and row.asked_by != caller.key_id:
         raise NotFound("There is no such matching round.")
+    return row
+
+
+def own_import(session: Session, caller: Caller, import_id: str, *, hold: bool = False) -> Import:
+    """Find an import of the caller's."""
+    row = imports.get(session, import_id, hold=hold)
+    if not caller.is_staff and row.asked_by != caller.key_id:
+        raise NotFound("There is no such import.")
     return row
 
 

@@ -8,39 +8,16 @@ from sqlmodel import Session
 
 from services.api import access
 from services.api.dependencies import must_match
-from twinning import cities, keys, listings, outbox
+from twinning import announcements, audit, cities, handover, idempotency, keys, listings, outbox
 from twinning.cities import City, CityCreate, CityUpdate
 from twinning.database import now
 from twinning.errors import Invalid, NotFound
-from twinning.events import (
-    CityRegistered,
-    CityUpdated,
-    CityWithdrawn,
-    Event,
-    NeedRegistered,
-    NeedUpdated,
-    NeedWithdrawn,
-    PracticeRegistered,
-    PracticeUpdated,
-    PracticeWithdrawn,
-)
+from twinning.events import CityWithdrawn
 from twinning.forms import NeedUpdate, PracticeUpdate
 from twinning.keys import ApiKey, ApiKeyCreate, Caller
 from twinning.listings import LIFE_OF_A_NEED, Listing, ListingCreate, ListingUpdate
 from twinning.terms import ListingKind, ListingState, Role
 
-# What an event never shows; a change of these alone is no news to anybody.
-_UNTOLD = frozenset({"contact_name", "contact_email"})
-
-_REGISTERED: dict[str, type[Event]] = {
-    ListingKind.PRACTICE: PracticeRegistered,
-    ListingKind.NEED: NeedRegistered,
-}
-_UPDATED: dict[str, type[Event]] = {ListingKind.PRACTICE: PracticeUpdated, ListingKind.NEED: NeedUpdated}
-_WITHDRAWN: dict[str, type[Event]] = {
-    ListingKind.PRACTICE: PracticeWithdrawn,
-    ListingKind.NEED: NeedWithdrawn,
-}
 _UPDATES: dict[str, type[PracticeUpdate | NeedUpdate]] = {
     ListingKind.PRACTICE: PracticeUpdate,
     ListingKind.NEED: NeedUpdate,
@@ -51,7 +28,7 @@ def register_city(session: Session, caller: Caller, wanted: CityCreate) -> City:
     """Register a city; staff may, and the coordinators of its country."""
     access.must_place(caller, wanted.country)
     city = cities.register(session, wanted)
-    outbox.record(session, CityRegistered(data=cities.public(city)))
+    announcements.city_registered(session, city, wanted.model_fields_set)
     return city
 
 
@@ -63,8 +40,7 @@ def change_city(
     must_match(if_match, city.version)
     if "country" in wanted.model_fields_set:
         caller.must_own(city.id, wanted.country)
-    if cities.change(session, city, wanted) - _UNTOLD:
-        outbox.record(session, CityUpdated(data=cities.public(city)))
+    announcements.city_changed(session, city, cities.change(session, city, wanted))
     return city
 
 
@@ -76,8 +52,11 @@ def withdraw_city(session: Session, caller: Caller, city_id: str, if_match: str 
         _withdraw(session, city, listing)
     for key in keys.of_city(session, city.id):
         keys.revoke(session, key)
+        audit.note(session, "api_key.revoked", key.id, city_id=city.id)
     cities.withdraw(session, city)
+    idempotency.erase_contact(session, city.id)
     outbox.record(session, CityWithdrawn(data=cities.public(city)))
+    audit.note(session, "city.withdrawn", city.id, city_id=city.id)
 
 
 def register_listing(session: Session, caller: Caller, city_id: str, wanted: ListingCreate) -> Listing:
@@ -141,37 +120,39 @@ def make_key(session: Session, caller: Caller, wanted: ApiKeyCreate) -> tuple[Ap
             cities.get(session, wanted.city_id)
         except NotFound:
             raise Invalid.field("/city_id", "There is no such city.") from None
-    return keys.create(session, wanted)
+    row, key = keys.create(session, wanted)
+    if wanted.replaces is not None:
+        handover.hand_over(session, wanted.replaces, row)
+    audit.note(session, "api_key.made", row.id, city_id=row.city_id, fields=wanted.model_fields_set)
+    return row, key
 
 
-def revoke_key(session: Session, caller: Caller, key_id: str) -> None:
+def revoke_key(session: Session, caller: Caller, key_id: str, if_match: str | None) -> None:
     """End a key at once; staff only."""
     caller.must_be(Role.STAFF)
-    keys.revoke(session, keys.get(session, key_id))
+    row = keys.get(session, key_id)
+    must_match(if_match, keys.VERSION)
+    keys.revoke(session, row)
+    audit.note(session, "api_key.revoked", row.id, city_id=row.city_id)
 
 
 def _register(session: Session, city: City, wanted: ListingCreate) -> Listing:
     if wanted.state is ListingState.WITHDRAWN:
         raise Invalid.field("/state", "What is registered cannot be withdrawn already.")
     listing = listings.register(session, city, wanted)
-    _tell(session, _REGISTERED[listing.kind], city, listing)
+    shown = listings.public(listing)
+    announcements.listing_registered(session, city.country, shown, wanted.model_fields_set)
     return listing
 
 
 def _change(session: Session, city: City, listing: Listing, wanted: ListingUpdate) -> None:
-    if not listings.change(session, listing, wanted):
-        return
-    went = listing.state == ListingState.WITHDRAWN
-    _tell(session, (_WITHDRAWN if went else _UPDATED)[listing.kind], city, listing)
+    if changed := listings.change(session, listing, wanted):
+        announcements.listing_changed(session, city.country, listing, changed)
 
 
 def _withdraw(session: Session, city: City, listing: Listing) -> None:
     listings.withdraw(session, listing)
-    _tell(session, _WITHDRAWN[listing.kind], city, listing)
-
-
-def _tell(session: Session, event: type[Event], city: City, listing: Listing) -> None:
-    outbox.record(session, event.model_validate({"data": listings.public(listing), "country": city.country}))
+    announcements.listing_changed(session, city.country, listing)
 
 
 def _whole(wanted: ListingCreate, listing: Listing) -> ListingUpdate:

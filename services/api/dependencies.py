@@ -6,16 +6,21 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Self, TypeVar
 
 from fastapi import Depends, Header, Path, Request
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 from pydantic.json_schema import WithJsonSchema
 from sqlmodel import Session
 
 from services.api.transactions import house_of
 from twinning.errors import Invalid, NotFound, Stale
-from twinning.fields import Reference, Shape
+from twinning.fields import Moment, Reference, Shape
 from twinning.keys import Caller
 from twinning.settings import Settings
 
@@ -87,6 +92,20 @@ class Page(Shape):
         if not shaped or not all(map(_is_place, place)):
             raise Invalid.field("/query/cursor", "This is not a cursor that a list gave.")
         return tuple(place)
+
+
+class Span(Page):
+    """A page of what was made within a span of time."""
+
+    since: Annotated[Moment | None, Field(description="Made at this moment or later.")] = None
+    until: Annotated[Moment | None, Field(description="Made before this moment.")] = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        """Refuse a span that ends before it begins."""
+        if self.since and self.until and self.since > self.until:
+            raise ValueError("since is after until")
+        return self
 
 
 class Listed(Shape, Generic[Item]):

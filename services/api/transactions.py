@@ -22,9 +22,12 @@ from starlette.responses import Response, StreamingResponse
 
 from services.api import bodies, idempotency
 from services.api.bodies import Body, ReadRequest
-from twinning import keys
+from services.api.gate import Gate, address_of, bearer_of
+from services.api.last_use import LastUse
+from twinning import audit, keys
+from twinning.audit import Actor
 from twinning.database import Database
-from twinning.errors import Flaw, Invalid, Unauthorised
+from twinning.errors import Flaw, Invalid
 from twinning.keys import Caller
 from twinning.settings import Settings
 
@@ -43,12 +46,14 @@ class House:
     database: Database
     writers: anyio.CapacityLimiter
     readers: anyio.CapacityLimiter
+    gate: Gate
 
     @classmethod
     def of(cls, settings: Settings, database: Database) -> "House":
         """Give each kind of database its places; SQLite takes one writer at a time."""
         writers = anyio.CapacityLimiter(1 if database.is_sqlite else WRITERS)
-        return cls(settings, database, writers, anyio.CapacityLimiter(READERS))
+        gate = Gate(settings, database, LastUse(database, writers))
+        return cls(settings, database, writers, anyio.CapacityLimiter(READERS), gate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +71,19 @@ class KeyedRoute(APIRoute):
     def get_route_handler(self) -> Handler:
         """Wrap FastAPI's handling of the route in a transaction."""
         inner = super().get_route_handler()
-        has_body = self.body_field is not None
         has_query = bool(self.dependant.query_params)
 
         async def handle(request: Request) -> Response:
+            async with house_of(request).gate.passed(request):
+                return await _handle(request)
+
+        async def _handle(request: Request) -> Response:
             request.state.afterwards = None
             if request.method == "GET":
                 answer = await _reading(request, inner, has_query)
                 return _tagged(await _wait(request, answer))
-            body = await bodies.read(request, has_body)
+            body = await self.read_body(request)
+            await self.prepare(request, body)
             answer, claimed = await _writing(ReadRequest(request, body), body, inner, has_query)
             if request.state.afterwards is None:
                 return answer
@@ -84,6 +93,13 @@ class KeyedRoute(APIRoute):
             return answer
 
         return handle
+
+    async def read_body(self, request: Request) -> Body:
+        """Read the body, and its JSON where the route wants one."""
+        return await bodies.read(request, self.body_field is not None)
+
+    async def prepare(self, request: Request, body: Body) -> None:
+        """Do what a route needs done before its transaction begins: nothing."""
 
 
 def _tagged(answer: Response) -> Response:
@@ -102,10 +118,7 @@ def house_of(request: Request) -> House:
 
 def caller_of(request: Request, session: Session) -> Caller:
     """Find who asks by the key in the `Authorization` header; raises `Unauthorised`."""
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not key.strip():
-        raise Unauthorised("Send an API key as Authorization: Bearer KEY.")
-    return keys.identify(session, key.strip())
+    return keys.identify(session, bearer_of(request))
 
 
 async def _reading(request: Request, inner: Handler, has_query: bool) -> Response:
@@ -147,6 +160,7 @@ async def _writing(
 
 def _identify(request: Request, session: Session) -> Caller:
     caller = caller_of(request, session)
+    audit.act_for(session, Actor(caller.key_id, caller.name, caller.role, address_of(request)))
     request.state.session, request.state.caller = session, caller
     return caller
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.cli import keys, offline, webhooks
+from services.cli import exporting, importing, keys, offline, webhooks
 from twinning.errors import TwinningError, WrongSetting
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(webhooks.app, name="webhooks")
 app.command()(offline.match)
 app.command()(offline.search)
+app.command(name="import")(importing.import_files)
+app.command()(exporting.export)
 
 Port = Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")]
 
@@ -72,10 +74,12 @@ def api(
     """Run the HTTP API alone: a part of a cluster."""
     from services.api.app import application
     from services.api.serving import server
-    from twinning import keyring
+    from twinning import clocks, keyring
 
     # Refused here, a wrong setting is one line and not the end of a server that was half started.
-    keyring.check(_settings())
+    settings = _settings()
+    keyring.check(settings)
+    clocks.check(settings)
     with suppress(KeyboardInterrupt):
         server(application(), host, port).run()
 
@@ -109,7 +113,7 @@ def scheduler() -> None:
 def migrate() -> None:
     """Bring the database's tables up to date; safe to run more than once and from several places.
 
-    Where there is a key for secrets, those that were stored without one are sealed.
+    Where there is a key for secrets, those that were stored without one, or under an older one, are sealed.
     """
     from twinning import keyring
     from twinning.database import migrate as bring_up_to_date

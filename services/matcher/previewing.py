@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Answering previews: a text joins the catalogue in memory, is matched like any other, and leaves again."""
 
-from dataclasses import replace
-
 from sqlmodel import Session
 
 from services.matcher.engine.corpus import CityFacts, Corpus
@@ -57,7 +55,7 @@ def _matches(corpus: Corpus, kind: ListingKind, limit: int) -> list[Match]:
     found = []
     for need in list(corpus.needs_touched(TEXT, Band.WEAK))[:limit]:
         match = corpus.index.match(need, TEXT, corpus.mask(corpus.city_of(need)))
-        found.append(replace(match, band=corpus.edges.band(match.first)))
+        found.append(match._replace(band=corpus.edges.band(match.first)))
     return sorted(found, key=lambda match: (-match.score, str(match.need)))
 
 

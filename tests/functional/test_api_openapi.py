@@ -34,6 +34,9 @@ POST GET /v1/matching-rounds
 GET /v1/matching-rounds/{round_id}
 POST /v1/matching-rounds/{round_id}/cancel
 GET /v1/matching-rounds/{round_id}/suggestions
+GET /v1/matching-rounds/{round_id}/export
+POST GET /v1/imports
+GET /v1/imports/{import_id}
 GET /v1/suggestions
 GET /v1/suggestions/{suggestion_id}
 POST GET /v1/webhook-endpoints
@@ -49,6 +52,8 @@ GET /v1/events
 GET /v1/events/stream
 POST GET /v1/api-keys
 DELETE /v1/api-keys/{key_id}
+GET /v1/audit
+GET /v1/cities/{city_id}/export
 """
 
 
@@ -100,6 +105,9 @@ def test_every_path_of_the_contract_is_there(document: dict[str, Any]) -> None:
     assert offered - promised == {
         ("GET", "/problems/{code}"),
         ("GET", "/v1/events/{event_id}"),
+        ("GET", "/v1/imports/{import_id}/refusals"),
+        ("POST", "/v1/imports/{import_id}/cancel"),
+        ("GET", "/v1/imports/templates/{format}"),
         ("GET", "/v1/replays/{replay_id}"),
         ("POST", "/v1/replays/{replay_id}/cancel"),
     }

@@ -14,12 +14,12 @@ from sqlmodel import SQLModel
 from services.cli.main import app
 from services.dispatcher.client import ErrorClass
 from services.dispatcher.delivery import NOT_ECHOED
-from twinning import catalogue, idempotency, outbox, previews, replays, rounds, tallies, workers
+from twinning import catalogue, idempotency, imports, outbox, previews, replays, rounds, tallies, workers
 from twinning.events import EVENTS, EventType, schema
 from twinning.settings import RETRY_SCHEDULE_S, Settings
 
 # Importing these defines every table.
-TABLES = (catalogue, idempotency, outbox, previews, replays, rounds, tallies, workers)
+TABLES = (catalogue, idempotency, imports, outbox, previews, replays, rounds, tallies, workers)
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
