@@ -290,7 +290,6 @@ CITY_EXPORT: Example = {
     "round_places": [{"round_id": ROUND, "place": 1, "suggestion_id": SUGGESTION}],
     "rounds": [],
     "previews": [],
-    "imports": [],
     "events": [{"id": EVENT, "type": "city.registered", "timestamp": MOMENT, "data": CITY_SHOWN}],
     "api_keys": [
         {
@@ -303,6 +302,8 @@ CITY_EXPORT: Example = {
         }
     ],
     "webhook_endpoints": [],
+    "imports": [IMPORT_SHOWN],
+    "import_refusals": [{"import_id": IMPORT, **REFUSAL_SHOWN}],
     "replays": [],
     "deliveries": [],
     "kept_answers": [],

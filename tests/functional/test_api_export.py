@@ -8,6 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from sqlmodel import SQLModel
 
+from services.matcher.importing import Importer
 from tests.authorisation import HOOK, last_hour
 from tests.factories import Door
 from twinning import dossier, keys, previews, rounds, suggestions
@@ -57,6 +58,8 @@ def full(front: Door) -> tuple[dict[str, Any], dict[str, str], list[str]]:
     with front.database.transaction() as session:
         caller = keys.identify(session, key)
         previews.ask(session, previews.PreviewRequest.model_validate(preview), caller.key_id)
+    front.client.post("/v1/imports", files={"file": ("rows.jsonl", b"{}")}, headers=own)
+    Importer(front.database, front.settings, "i1").take()
     suggestion_id = front.suggest(front.city("Suwon", "KR"), city)
     with front.database.transaction() as session:
         row = rounds.ask(session, RoundRequest(kind=SuggestionKind.STUDY_VISIT), "somebody")
