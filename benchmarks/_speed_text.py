@@ -95,7 +95,7 @@ def round_from_text(needs: list[str], practices: list[str]) -> Row:
 
 def best_first(index: MatchIndex) -> NDArray[np.int64]:
     """The practices with the highest T1 of each need."""
-    needs, _ = index.weighed(index.keys(NEED))
+    needs, *_ = index.weighed(index.keys(NEED))
     return index.snapshot().join.top(needs.rows, TOP)[1]
 
 

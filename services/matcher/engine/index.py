@@ -32,7 +32,7 @@ _SLACK = 1e-4
 _BLOCK = 8192
 """Needs that are ranked at once; more would only take more memory."""
 
-_WIDENING = (weights.FEEDBACK_PRACTICES, weights.FEEDBACK_TERMS, weights.FEEDBACK_LENGTH)
+_WIDENING = (weights.FEEDBACK_PRACTICES, weights.FEEDBACK_TERMS)
 _NEED_WEIGHT_32 = weights.NEED_WEIGHT.astype(np.float32)
 
 
@@ -121,7 +121,7 @@ class MatchIndex(Scoring):
     ) -> dict[Key, list[Match]]:
         """The matches of those needs of a block that need not be ranked by themselves."""
         rows, snapshot = self._shelves[PRACTICE].rows, self.snapshot()
-        needs, lengths = self.weighed(keys)
+        needs, lengths, reaches = self.weighed(keys)
         factors = self._worth(np.arange(len(self._stems)))
         asked = Asked(np.full(len(keys), floor), *many.lines_of(masks, len(self._cities)))
         selected = snapshot.join.select(needs.rows, many.KEEP, asked, many.ROOM)
@@ -137,7 +137,12 @@ class MatchIndex(Scoring):
             snapshot.named(selected.rows), selected.lost, snapshot.named(selected.above), selected.above_count
         )
         practices = many.Practices(rows.start, rows.size, rows.entries, self._all_scales(), snapshot.place)
-        feedback = many.Feedback(weights.PRACTICE_WEIGHT, weights.feedback_weight(factors), *_WIDENING)
+        feedback = many.Feedback(
+            weights.PRACTICE_WEIGHT,
+            weights.feedback_weight(factors),
+            *_WIDENING,
+            weights.FEEDBACK_LENGTH * reaches,
+        )
         answers = many.Answers.room_for(len(keys))
         many.answer(needs, lent, practices, chosen, feedback, floor, answers)
         matches: dict[Key, list[Match]] = {}
@@ -218,7 +223,7 @@ class MatchIndex(Scoring):
         lists = shelf.postings
         products = (values * self._worth(terms) * scale).astype(np.float32)
         kernels.add_products(lists.start, lists.size, lists.entries, terms, products, _NEED_WEIGHT_32, sums)
-        bar = max(threshold, 0.0) * (1.0 - _SLACK)
+        bar = max(threshold, 0.0) * (1.0 - _SLACK) * weights.rarest_worth(len(self)) ** 0.25
         near = kernels.swept(sums[: shelf.size], self._lengths.lows(shelf.size), bar, *self._open(NEED, mask))
         exact = self._exact_first(near, terms, values) * scale
         kept = (exact >= threshold) & (exact > 0.0)
@@ -231,17 +236,23 @@ class MatchIndex(Scoring):
         factors, dense = self._filled(held), self._zeros()
         dense[terms] = values
         known = (rows.start, rows.size, rows.entries, slots)
-        kernels.unit_scores_of(*known, factors, weights.NEED_WEIGHT, dense, found)
+        rarest = weights.rarest_worth(len(self))
+        kernels.need_scores_of(*known, factors, weights.NEED_WEIGHT, rarest, dense, found)
         dense[terms] = 0.0
         return found
 
-    def weighed(self, needs: Sequence[Key]) -> tuple[many.Needs, Weights]:
-        """Some needs at length 1, their terms in the order of the stems, and the length that each had."""
+    def weighed(self, needs: Sequence[Key]) -> tuple[many.Needs, Weights, Weights]:
+        """Some needs as they are compared, their terms in the order of the stems.
+
+        Beside them what the weights of each were divided by, and how long it is now.
+        """
         shelf = self._shelves[NEED]
         sizes, terms, counts = shelf.rows.gather([shelf.slots[key] for key in needs])
         heavy = weights.NEED_WEIGHT[counts] * self._worth(terms)
         lengths = weights.lengths(heavy, sizes)
-        return many.Needs(np.append(0, np.cumsum(sizes)), terms, heavy / np.repeat(lengths, sizes)), lengths
+        reaches = weights.reach(lengths, len(self))
+        by = lengths / reaches
+        return many.Needs(np.append(0, np.cumsum(sizes)), terms, heavy / np.repeat(by, sizes)), by, reaches
 
     def first_scores(self, needs: Sequence[Key], practices: Sequence[Key]) -> Weights:
         """T1 of every one of some needs (rows) with every one of some practices (columns)."""

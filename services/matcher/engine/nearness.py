@@ -85,13 +85,17 @@ def shift_lengths(
 
 @compiled
 def bound_length(a: float, b: float, c: float, level: float, drift: float) -> float:
-    """The lowest that a length can be while neither its terms nor the level drift further; 0 if unsure."""
+    """The lowest that a length to the power 3/4 can be while no term and not the level drift further.
+
+    0 if unsure. It is the power that a need's weights are divided by, but for a factor that all needs share.
+    """
     whole = level * level * a
     squared = whole + 2.0 * level * b + c
     # A small difference of large numbers may be nothing but rounding.
     if not squared > 1e-6 * whole:
         return 0.0
-    return max(0.0, math.sqrt(squared) * (1.0 - 1e-4) - 2.0 * drift * math.sqrt(a))
+    low = math.sqrt(max(0.0, math.sqrt(squared) * (1.0 - 1e-4) - 2.0 * drift * math.sqrt(a)))
+    return low * math.sqrt(low)
 
 
 @compiled
@@ -176,7 +180,7 @@ class NeedLengths:
         bound_holders(*known, moved, self._sums, self._level, DRIFT, self._lows)
 
     def lows(self, needs: int) -> Floats:
-        """A lower bound of the length of each need; 0 where rounding may have spoilt it."""
+        """A lower bound of each need's length to the power 3/4; 0 where rounding may have spoilt it."""
         return self._lows[:needs]
 
     @property
