@@ -223,7 +223,7 @@ class MatchIndex(Scoring):
         lists = shelf.postings
         products = (values * self._worth(terms) * scale).astype(np.float32)
         kernels.add_products(lists.start, lists.size, lists.entries, terms, products, _NEED_WEIGHT_32, sums)
-        bar = max(threshold, 0.0) * (1.0 - _SLACK) * weights.rarest_worth(len(self)) ** 0.25
+        bar = max(threshold, 0.0) * (1.0 - _SLACK)
         near = kernels.swept(sums[: shelf.size], self._lengths.lows(shelf.size), bar, *self._open(NEED, mask))
         exact = self._exact_first(near, terms, values) * scale
         kept = (exact >= threshold) & (exact > 0.0)
@@ -236,8 +236,8 @@ class MatchIndex(Scoring):
         factors, dense = self._filled(held), self._zeros()
         dense[terms] = values
         known = (rows.start, rows.size, rows.entries, slots)
-        rarest = weights.rarest_worth(len(self))
-        kernels.need_scores_of(*known, factors, weights.NEED_WEIGHT, rarest, dense, found)
+        level = weights.rarest_worth(len(self)), weights.trust(len(self))
+        kernels.need_scores_of(*known, factors, weights.NEED_WEIGHT, *level, dense, found)
         dense[terms] = 0.0
         return found
 

@@ -69,12 +69,13 @@ def need_scores_of(
     factors: Weights,
     table: Weights,
     rarest: float,
+    trust: float,
     dense: Weights,
     found: Weights,
 ) -> None:
     """The product of `dense` with each of some needs, whose terms weigh count times factor.
 
-    A need has the fourth root of its length, in words worth `rarest`.
+    How long a need is taken to be is as in `weights.reach`.
     """
     for place in range(len(texts)):
         text = texts[place]
@@ -84,7 +85,7 @@ def need_scores_of(
             weight = table[entry & np.uint32(255)] * factors[entry >> np.uint32(8)]
             square += weight * weight
         length = np.sqrt(square) if square > 0.0 else 1.0
-        by = length / np.sqrt(np.sqrt(length / rarest))
+        by = length / (1.0 + trust * (max(1.0, np.sqrt(np.sqrt(length / rarest))) - 1.0))
         total = 0.0
         for entry in own:
             weight = table[entry & np.uint32(255)] * factors[entry >> np.uint32(8)]
