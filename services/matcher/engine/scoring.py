@@ -135,7 +135,8 @@ class Scoring(Texts):
     def _lent(self, terms: Items, length: float) -> tuple[Items, Weights]:
         """The stored synonyms and relatives of a need's terms, whose own weights were divided by `length`."""
         own = dict.fromkeys(map(self._stems.__getitem__, terms.tolist()), 1)
-        shares = {stem: weights.FAMILY_SHARE for term in own for stem in families.relatives(term)}
+        kin = self._numbers.keys() & set().union(*map(families.relatives, own))
+        shares = dict.fromkeys(kin, weights.FAMILY_SHARE)
         shares |= {stem: weights.SYNONYM_SHARE * part for stem, part in synonyms.lent(own).items()}
         # A number may outlive the last text with its term, so to ask for one is not enough.
         found = sorted(
