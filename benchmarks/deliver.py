@@ -96,11 +96,11 @@ def subscribe(session: Session, url: str, count: int) -> list[WebhookEndpoint]:
     return rows
 
 
-def record(database: Database, rows: Sequence[WebhookEndpoint], count: int) -> None:
-    """Record the events, each for one endpoint in turn."""
-    for start in range(0, count, 500):
+def record(database: Database, rows: Sequence[WebhookEndpoint], count: int, first: int = 0) -> None:
+    """Record the events, each for one endpoint in turn; `first` says whose turn it is."""
+    for start in range(first, first + count, 500):
         with database.transaction() as session:
-            for number in range(start, min(start + 500, count)):
+            for number in range(start, min(start + 500, first + count)):
                 row = rows[number % len(rows)]
                 note = EndpointNote(endpoint_id=row.id, url=row.url, message=MESSAGE)
                 outbox.record(session, WebhookEndpointPing(data=note, owner=row.owner_id))

@@ -6,6 +6,7 @@ The only file that knows what the two databases say differently.
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from sqlalchemy import (
     Dialect,
     Engine,
     String,
+    Table,
     cast,
     create_engine,
     event,
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 
 BUSY_TIMEOUT_S = 30.0
 STATEMENT_TIMEOUT_MS = 60_000
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SQLITE_TIME = "%Y-%m-%dT%H:%M:%f+00:00"
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
@@ -61,6 +64,11 @@ SQLModel.metadata.naming_convention = {
 def new_id() -> str:
     """Make a UUIDv7: ids sort by the time they were made."""
     return str(uuid7s.uuid7())
+
+
+def is_id(text: str) -> bool:
+    """Say whether a text has the shape of an id."""
+    return _ID.fullmatch(text) is not None
 
 
 def made_at(id_: str) -> datetime:
@@ -126,7 +134,7 @@ def draw(session: Session, count: int) -> int:
 
 # The order of what is done last in a transaction: whoever waits for another's rows does so before a number
 # is drawn, so that nobody who holds the log waits for somebody who wants it.
-STEPS = ("receivers", "changes", "events")
+STEPS = ("marks", "audit", "receivers", "changes", "events")
 
 
 def before_commit(session: Session, name: str, step: Callable[[Session], None]) -> None:
@@ -259,16 +267,17 @@ def put(
     """Insert rows; where one with the same `key` stands, set its columns `change` (none: leave it)."""
     if not rows:
         return
+    # As an insert of a model would.
+    session.flush()
     dialect = session.get_bind().dialect.name
-    insert = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+    insert = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(table_of(table))
     if change:
         statement = insert.on_conflict_do_update(
             index_elements=list(key), set_={name: insert.excluded[name] for name in change}
         )
     else:
         statement = insert.on_conflict_do_nothing(index_elements=list(key))
-    # A None that is given is meant: without this the column's default would stand in for it.
-    session.execute(statement, list(rows), execution_options={"render_nulls": True})
+    session.connection().execute(statement, list(rows))
 
 
 def add_up(
@@ -292,6 +301,12 @@ def holds(session: Session, column: Any, value: str) -> ColumnElement[bool]:
     return cast(column, JSONB).contains([value])
 
 
+def table_of(model: type[SQLModel]) -> Table:
+    """Give a model's table, for many rows at once: inserts of a model cost several times as much a row."""
+    table: Table = model.__table__  # type: ignore[attr-defined]
+    return table
+
+
 def clock(session: Session) -> datetime:
     """Ask the database for the time, in UTC."""
     if session.get_bind().dialect.name == "sqlite":
@@ -313,8 +328,17 @@ def try_lock(session: Session, name: str) -> bool:
     """
     if session.get_bind().dialect.name == "sqlite":
         return True
-    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
-    return bool(session.scalar(select(func.pg_try_advisory_xact_lock(number))))
+    return bool(session.scalar(select(func.pg_try_advisory_xact_lock(_number_of(name)))))
+
+
+def lock(session: Session, name: str) -> None:
+    """Wait for a lock that ends with this transaction; what is read after it is what its last holder left."""
+    if session.get_bind().dialect.name != "sqlite":
+        session.execute(select(func.pg_advisory_xact_lock(_number_of(name))))
+
+
+def _number_of(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
 
 
 def has_tables(database: Database) -> bool:

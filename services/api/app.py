@@ -27,6 +27,7 @@ from services.api.routes import (
     endpoints,
     events,
     health,
+    imports,
     keys,
     listings,
     previews,
@@ -100,6 +101,7 @@ def make_app(
         previews,
         rounds,
         suggestions,
+        imports,
         endpoints,
         deliveries,
         delivery_log,
@@ -107,7 +109,7 @@ def make_app(
         events,
     ):
         front.include_router(part.router)
-    for router in listings.routers:
+    for router in (*listings.routers, imports.uploads):
         front.include_router(router)
     app.include_router(front)
     openapi.install(app)

@@ -7,7 +7,7 @@ no query, no body, no key, no reference of a city's own.
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
@@ -30,6 +30,8 @@ _HEADERS = {
 }
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 MOST_HEADERS: Final = 100
+LONGEST_HEAD: Final = 16 * 1024
+TOO_MUCH: Final = f"{MOST_HEADERS} headers and {LONGEST_HEAD} bytes of them are taken at most."
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 FAILED: Final = "Something went wrong here; the log has it under the request's id."
@@ -76,11 +78,8 @@ class Envelope:
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
-                if len(scope["headers"]) > MOST_HEADERS:
-                    many = self.refuse(
-                        Request(scope), 431, f"More than {MOST_HEADERS} headers are not taken."
-                    )
-                    await many(scope, receive, told)
+                if _is_too_much(scope["headers"]):
+                    await self.refuse(Request(scope), 431, TOO_MUCH)(scope, receive, told)
                 else:
                     await self.app(scope, receive, told)
             # The last net: whatever went wrong is logged here and told to nobody.
@@ -93,6 +92,12 @@ class Envelope:
                 took = round((time.perf_counter() - begun) * 1000, 1)
                 asked = {"method": method_of(scope), "route": route_of(scope), **_ids(scope)}
                 log.info("request", **asked, status=status, ms=took)
+
+
+def _is_too_much(headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Say whether these are more headers than anybody needs; the server bounds only what comes in pieces."""
+    size = sum(len(name) + len(value) for name, value in headers)
+    return len(headers) > MOST_HEADERS or size > LONGEST_HEAD
 
 
 def method_of(scope: Mapping[str, Any]) -> str:

@@ -7,10 +7,10 @@ from typing import Final
 import uvicorn
 from fastapi import FastAPI
 
+from services.api.envelope import LONGEST_HEAD
+
 # Together with what uvicorn takes itself, well below the five seconds after which the supervisor kills.
 GRACE_S: Final = 2
-# The request line and all headers together; the server reads no further.
-LONGEST_HEAD: Final = 16 * 1024
 
 
 class Server(uvicorn.Server):

@@ -71,7 +71,6 @@ class KeyedRoute(APIRoute):
     def get_route_handler(self) -> Handler:
         """Wrap FastAPI's handling of the route in a transaction."""
         inner = super().get_route_handler()
-        has_body = self.body_field is not None
         has_query = bool(self.dependant.query_params)
 
         async def handle(request: Request) -> Response:
@@ -83,7 +82,7 @@ class KeyedRoute(APIRoute):
             if request.method == "GET":
                 answer = await _reading(request, inner, has_query)
                 return _tagged(await _wait(request, answer))
-            body = await bodies.read(request, has_body)
+            body = await self.read_body(request)
             await self.prepare(request, body)
             answer, claimed = await _writing(ReadRequest(request, body), body, inner, has_query)
             if request.state.afterwards is None:
@@ -94,6 +93,10 @@ class KeyedRoute(APIRoute):
             return answer
 
         return handle
+
+    async def read_body(self, request: Request) -> Body:
+        """Read the body, and its JSON where the route wants one."""
+        return await bodies.read(request, self.body_field is not None)
 
     async def prepare(self, request: Request, body: Body) -> None:
         """Do what a route needs done before its transaction begins: nothing."""

@@ -134,10 +134,12 @@ class Scoring(Texts):
 
     def _lent(self, terms: Items, length: float) -> tuple[Items, Weights]:
         """The stored synonyms and relatives of a need's terms, whose own weights were divided by `length`."""
-        own = dict.fromkeys(map(self._stems.__getitem__, terms.tolist()), 1)
-        kin = self._numbers.keys() & set().union(*map(families.relatives, own))
-        shares = dict.fromkeys(kin, weights.FAMILY_SHARE)
-        shares |= {stem: weights.SYNONYM_SHARE * part for stem, part in synonyms.lent(own).items()}
+        own = {*map(self._stems.__getitem__, terms.tolist())}
+        shares = dict.fromkeys(self._numbers.keys() & families.of_all(own), weights.FAMILY_SHARE)
+        groups = synonyms.lent(dict.fromkeys(synonyms.WORDS & own, 1))
+        shares |= {stem: weights.SYNONYM_SHARE * part for stem, part in groups.items()}
+        if not shares:
+            return np.zeros(0, np.int32), np.zeros(0)
         # A number may outlive the last text with its term, so to ask for one is not enough.
         found = sorted(
             (stem, share) for stem, share in shares.items() if stem not in own and self.frequency(stem)
