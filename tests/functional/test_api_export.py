@@ -19,6 +19,8 @@ ELSEWHERE = {
     "city": "stands first",
     "log": "counters of the whole house",
     "catalogue_change": "names ids and nothing else",
+    "city_name": "is made of the name, which is there",
+    "listing_mark": "is made of the texts, which are there",
     "term_counts": "is counted from the texts, which are there",
     "work_unit": "marks of work under way",
     "suggestion_city": "is shown within suggestions",

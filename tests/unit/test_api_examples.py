@@ -27,8 +27,8 @@ from twinning import (
 from twinning import previews as asked_previews
 
 MODULES = (
-    deliveries, endpoints, events, health, previews, reference, audit, cities, dossier, keys, listings, listing_shapes,
-    rounds, subscriptions, replays, suggestions, asked_previews, imports,
+    deliveries, endpoints, events, health, previews, reference, audit, cities, dossier, keys, listings,
+    listing_shapes, rounds, subscriptions, replays, suggestions, asked_previews, imports,
 )  # fmt: skip
 SHAPES = {name: getattr(module, name) for module in MODULES for name in vars(module)} | {"Problem": Problem}
 
