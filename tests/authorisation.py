@@ -205,14 +205,8 @@ class Makers:
         return self.door.suggest(self.door.city("Malmö", "SE"), self.city)
 
     def _preview_id(self) -> str:
-        with self.door.database.transaction() as session:
-            from twinning import keys, previews
-
-            owner = keys.identify(session, self.keys["own_city"]["Authorization"].removeprefix("Bearer "))
-            wanted = previews.PreviewRequest.model_validate(
-                {"text": "Reading", "as": "need", "country": "IE"}
-            )
-            return previews.ask(session, wanted, owner.key_id).id
+        wanted = {"text": "Reading", "as": "need", "country": "IE"}
+        return self._asked("own_city", "/v1/matches/preview", wanted)
 
     def _round_id(self) -> str:
         return self._asked("own_city", "/v1/matching-rounds", {"kind": "twinning"})

@@ -302,6 +302,8 @@ CITY_EXPORT: Example = {
         }
     ],
     "webhook_endpoints": [],
+    "imports": [IMPORT_SHOWN],
+    "import_refusals": [{"import_id": IMPORT, **REFUSAL_SHOWN}],
     "replays": [],
     "deliveries": [],
     "kept_answers": [],
