@@ -113,6 +113,19 @@ def test_one_wrong_key_is_looked_up_once(embedded: Door) -> None:
     assert too_often[-1] == 429
 
 
+def test_a_key_that_has_ended_is_looked_up_once_more(embedded: Door) -> None:
+    """A key that was good here and is revoked hears 401 at once, and from then on without a look."""
+    key = made(embedded, role="staff")
+    before = embedded.client.get("/v1/cities", headers=bearer(key["key"])).status_code
+    embedded.client.delete(f"/v1/api-keys/{key['id']}", headers=embedded.staff)
+    ended = embedded.client.get("/v1/cities", headers=bearer(key["key"])).status_code
+    with statements(embedded) as asked:
+        later = embedded.client.get("/v1/cities", headers=bearer(key["key"])).status_code
+
+    assert (before, ended, later) == (200, 401, 401)
+    assert asked == []
+
+
 def test_what_is_remembered_of_strangers_is_bounded(embedded: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many wrong keys and addresses come, only the last of them are remembered."""
     for bound in ("MOST_WRONG", "MOST_ADDRESSES"):

@@ -138,15 +138,15 @@ def test_a_broker_that_goes_gives_nothing_away(
         counter, fresh = Rates(60, private_broker.url), Rates(60, private_broker.url)
         there = await taken(counter, 40)
         os.kill(pid, signal.SIGSTOP)
-        away = await taken(counter, 5)
+        away = await taken(counter, 100)
         os.kill(pid, signal.SIGCONT)
         return there, away, await taken(fresh, 100)
 
     there, away, rest = at_once(job)
 
-    assert (there, away) == (40, 5)
+    assert (there, away) == (40, 20)
     # Those of the time away may or may not have reached the broker before they were given up.
-    assert 15 <= rest <= 20
+    assert rest <= 20
 
 
 def test_no_rate_is_no_limit() -> None:
