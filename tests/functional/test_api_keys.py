@@ -197,8 +197,8 @@ def test_a_hung_broker_holds_up_no_request(sqlite_url: str, private_broker: Serv
         took = time.perf_counter() - begun
 
     assert (statuses.count(200), statuses.count(429)) == (40, 5)
-    # A tenth of a second each time would be more than four.
-    assert took < 4.0
+    # Half a second each time would be more than twenty.
+    assert took < 5.0
 
 
 def test_the_last_use_is_shown_to_the_minute(front: Door, monkeypatch: pytest.MonkeyPatch) -> None:
