@@ -13,6 +13,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from services.api.rates import HANDFULS
 from services.cli.system import free_port
 from services.cli.throwaway import throwaway_system
 
@@ -58,6 +59,6 @@ def test_two_processes_under_load_let_through_one_rate(short_folder: Path) -> No
     statuses = Counter(answer.status_code for answer in answers)
     refused = [answer for answer in answers if answer.status_code == 429]
     assert set(statuses) == {200, 429}
-    # What the window gives back while they ask, on a machine that is slow.
-    assert RATE - 1 <= statuses[200] <= RATE + RATE * max(0.0, took - 60) / 60
+    # Less a handful that one may hold, and more what the window gives back on a machine that is slow.
+    assert RATE - RATE // HANDFULS <= statuses[200] <= RATE + RATE * max(0.0, took - 60) / 60
     assert all(1 <= int(answer.headers["retry-after"]) <= 60 for answer in refused)
