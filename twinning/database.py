@@ -134,7 +134,7 @@ def draw(session: Session, count: int) -> int:
 
 # The order of what is done last in a transaction: whoever waits for another's rows does so before a number
 # is drawn, so that nobody who holds the log waits for somebody who wants it.
-STEPS = ("audit", "receivers", "changes", "events")
+STEPS = ("marks", "audit", "receivers", "changes", "events")
 
 
 def before_commit(session: Session, name: str, step: Callable[[Session], None]) -> None:
@@ -328,8 +328,17 @@ def try_lock(session: Session, name: str) -> bool:
     """
     if session.get_bind().dialect.name == "sqlite":
         return True
-    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
-    return bool(session.scalar(select(func.pg_try_advisory_xact_lock(number))))
+    return bool(session.scalar(select(func.pg_try_advisory_xact_lock(_number_of(name)))))
+
+
+def lock(session: Session, name: str) -> None:
+    """Wait for a lock that ends with this transaction; what is read after it is what its last holder left."""
+    if session.get_bind().dialect.name != "sqlite":
+        session.execute(select(func.pg_advisory_xact_lock(_number_of(name))))
+
+
+def _number_of(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
 
 
 def has_tables(database: Database) -> bool:

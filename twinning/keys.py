@@ -14,6 +14,7 @@ from sqlmodel import Field, Session, SQLModel, col, select
 from twinning.database import Id, Instant, Json, new_id, now
 from twinning.errors import Forbidden, NotFound, Unauthorised
 from twinning.fields import Countries, Line, Moment, Reference, Shape
+from twinning.lifecycle import Hand
 from twinning.terms import Role
 
 PREFIX = "asem_"
@@ -95,6 +96,10 @@ class Caller:
     def is_staff(self) -> bool:
         """Staff may do everything."""
         return self.role is Role.STAFF
+
+    def hand(self, *, moderation: bool) -> Hand:
+        """Say whether what is written waits for a review: a city's own does, where the house moderates."""
+        return Hand(moderated=moderation, reviews=self.role is not Role.CITY)
 
     def owns(self, city_id: str, country: str) -> bool:
         """Say whether this city is the caller's own, one of a coordinator's, or staff's to care for."""

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """When all is done after a fault: matched, delivered, and as a round over the same catalogue has it."""
 
+from collections import Counter
+
 import pytest
 from sqlmodel import col, func, select
 
@@ -12,7 +14,7 @@ from tests.faults.house import House
 from tests.faults.parts import eventually
 from twinning import standing, work
 from twinning.database import now
-from twinning.endpoints import Delivery
+from twinning.endpoints import Delivery, WebhookEndpoint
 from twinning.settings import Settings
 from twinning.terms import SuggestionKind, Work
 from twinning.turns import IS_PENDING
@@ -38,14 +40,35 @@ def undelivered(house: House) -> int:
 
 def wait_until_done(house: House, timeout_s: float = 40.0) -> None:
     """Wait until all is matched and all is delivered."""
-    eventually(
-        lambda: not work_left(house) and not undelivered(house), "all is matched and delivered", timeout_s
-    )
+    wait_until_matched(house, timeout_s)
+    wait_until_delivered(house, timeout_s)
+    # What was matched last may have told of something.
+    eventually(lambda: not work_left(house) and not undelivered(house), "all is done", timeout_s)
+
+
+def wait_until_matched(house: House, timeout_s: float = 40.0) -> None:
+    """Wait until no work is left for a matcher."""
+    eventually(lambda: not work_left(house), "all is matched", timeout_s)
 
 
 def wait_until_delivered(house: House, timeout_s: float = 40.0) -> None:
-    """Wait until nothing is on its way, where no matcher is at work."""
-    eventually(lambda: not undelivered(house), "all is delivered", timeout_s)
+    """Wait until nothing is on its way, where no matcher is at work; says what is, when it takes too long."""
+    try:
+        eventually(lambda: not undelivered(house), "all is delivered", timeout_s)
+    except AssertionError as error:
+        raise AssertionError(f"{error}, but {_on_their_way(house)}") from None
+
+
+def _on_their_way(house: House) -> Counter[str]:
+    """Count what is on its way, by its endpoint, attempts and holder."""
+    query = select(Delivery, WebhookEndpoint.url).join(
+        WebhookEndpoint, col(WebhookEndpoint.id) == col(Delivery.endpoint_id)
+    )
+    with house.database.snapshot() as session:
+        return Counter(
+            f"to {url} after {row.tries} attempts, {'held by a sender' if row.leased_by else 'waiting'}"
+            for row, url in session.exec(query.where(IS_PENDING))
+        )
 
 
 def refresh(house: House) -> None:

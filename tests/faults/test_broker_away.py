@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.faults.checking import Tell, check
-from tests.faults.house import House, house
+from tests.faults.house import LONG_LEASE, House, house
 from tests.faults.parts import eventually
 from tests.faults.settling import undelivered, wait_until_delivered, wait_until_done
 from tests.faults.writing import Posted, Writing, settle_in
@@ -124,7 +124,7 @@ def test_a_broker_wiped_with_everything_under_way_costs_nothing(
 ) -> None:
     """Flushed with sixteen in the air and hundreds rung for, then started again empty: all arrives."""
     paths = [f"/{number}" for number in range(4)]
-    with house(short_folder, main_url) as one:
+    with house(short_folder, main_url, **LONG_LEASE) as one:
         for path in paths:
             one.receiver.behave(path, Manner(delay_s=0.5))
         one.start(one.broker, one.api, one.dispatcher)

@@ -17,7 +17,7 @@ from tests.faults.house import House, house
 from tests.faults.parts import PATIENCE_S, eventually
 from tests.faults.settling import wait_until_delivered
 from tests.faults.writing import Writing, settle_in
-from twinning import outbox
+from twinning import endpoints, outbox
 from twinning.database import STEPS
 from twinning.events import EndpointNote, WebhookEndpointFailing
 
@@ -98,8 +98,9 @@ def _cross(house: House, writing: Writing, pool: ThreadPoolExecutor, *, commits:
     """Take a number, let others write meanwhile, and commit a second later, or undo it."""
     endpoint = house.subscribed["/hooks"]
     with house.database.writing() as session:
+        row = endpoints.get(session, endpoint.id)
         note = EndpointNote(endpoint_id=endpoint.id, url=house.receiver.url("/hooks"), message="late")
-        outbox.record(session, WebhookEndpointFailing(data=note, owner=None))
+        outbox.record(session, WebhookEndpointFailing(data=note, owner=row.owner_id))
         # All that a commit does, but for the commit: from here on the number is taken.
         steps = session.info.pop("steps")
         for name in STEPS:

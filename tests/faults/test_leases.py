@@ -9,7 +9,7 @@ import pytest
 from services.broker import TASKS, make_app
 from tests import hooks
 from tests.faults.checking import Tell, check, read_log
-from tests.faults.house import LEASE_S, House, house
+from tests.faults.house import LEASE_S, LONG_LEASE, House, house
 from tests.faults.parts import Part, eventually
 from tests.faults.settling import wait_until_delivered
 from tests.receiver import Manner
@@ -27,7 +27,7 @@ def test_fifty_bells_for_one_delivery_make_one_request(
     database_url: str, short_folder: Path, tell: Tell
 ) -> None:
     """However often two dispatchers are rung for one delivery, the receiver has it once."""
-    with house(short_folder, database_url) as one:
+    with house(short_folder, database_url, **LONG_LEASE) as one:
         one.receiver.behave("/hooks", Manner(delay_s=ANSWER_S))
         one.start(one.broker, one.api, one.dispatcher, one.another(one.dispatcher))
         one.subscribe()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.checking import Tell, check
-from tests.faults.house import house
+from tests.faults.house import LONG_LEASE, house
 from tests.faults.parts import eventually
 from tests.faults.settling import wait_until_delivered
 from tests.faults.writing import Writing, settle_in
@@ -29,7 +29,7 @@ def test_the_scheduler_is_missed_by_nobody(
     """Without one the dispatcher's look brings all within 15 s; two make it quick, and send none twice."""
     rng = random.Random(seed)
     lasting = 6 if long else 1
-    with house(short_folder, main_url, SCAN_INTERVAL_S=str(SCAN_S)) as one:
+    with house(short_folder, main_url, SCAN_INTERVAL_S=str(SCAN_S), **LONG_LEASE) as one:
         # Nobody but the scheduler rings here.
         one.api.env = {name: value for name, value in one.api.env.items() if not name.endswith("BROKER_URL")}
         one.scheduler.env = {**one.scheduler.env, f"{PREFIX}SCAN_INTERVAL_S": "1"}

@@ -8,6 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from sqlmodel import SQLModel
 
+from services.matcher.importing import Importer
 from tests.authorisation import HOOK, last_hour
 from tests.factories import Door
 from twinning import dossier, keys, previews, rounds, suggestions
@@ -25,7 +26,8 @@ ELSEWHERE = {
     "suggestion_listing": "is shown within suggestions",
     "import_part": "a file that was sent, until it has been read",
     "import_waiting": "rows of a file that has not been read to its end",
-    "import_refusal": "is shown within imports",
+    "city_name": "the city's name as like names are told by it",
+    "listing_mark": "marks of the texts, by which repeats are told",
     "round_block": "work under way; what came of it is there",
     "event_city": "is shown within events",
     "attempt": "is shown within deliveries",
@@ -57,6 +59,8 @@ def full(front: Door) -> tuple[dict[str, Any], dict[str, str], list[str]]:
     with front.database.transaction() as session:
         caller = keys.identify(session, key)
         previews.ask(session, previews.PreviewRequest.model_validate(preview), caller.key_id)
+    front.client.post("/v1/imports", files={"file": ("rows.jsonl", b"{}")}, headers=own)
+    Importer(front.database, front.settings, "i1").take()
     suggestion_id = front.suggest(front.city("Suwon", "KR"), city)
     with front.database.transaction() as session:
         row = rounds.ask(session, RoundRequest(kind=SuggestionKind.STUDY_VISIT), "somebody")
