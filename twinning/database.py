@@ -34,6 +34,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import ColumnElement, update
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, Session, SQLModel, col
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
 
 BUSY_TIMEOUT_S = 30.0
 STATEMENT_TIMEOUT_MS = 60_000
+LOCK_TIMEOUT_MS = 20_000
+# Who writes in company waits no longer for a row that another transaction holds.
+HURRIED_LOCK_TIMEOUT_MS = 30
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
 # Names of constraints follow one rule, so that a migration can name what it changes.
@@ -172,13 +176,45 @@ class Database:
             yield session
             self.commit(session)
 
-    def commit(self, session: Session) -> None:
-        """Do the steps put off to the end, commit, ring."""
+    def hurry(self, session: Session) -> None:
+        """Have what is done in this transaction fail at once, as `would_wait` tells, instead of waiting."""
+        if not self.is_sqlite:
+            session.execute(text(f"SET LOCAL lock_timeout = {HURRIED_LOCK_TIMEOUT_MS}"))
+            session.info["hurried"] = True
+
+    @contextmanager
+    def within(self, whole: Session) -> Iterator[Session]:
+        """Open a part of a transaction, which is undone alone unless it is `join`ed."""
+        with Session(
+            whole.connection(),
+            join_transaction_mode="create_savepoint",
+            expire_on_commit=False,
+            info={"vault": self.vault},
+        ) as part:
+            yield part
+
+    def join(self, whole: Session, part: Session) -> None:
+        """Keep a part, and put what it has put off to the end with that of the others."""
+        part.commit()
+        for name, held in part.info.items():
+            if isinstance(held, list):
+                whole.info.setdefault(name, []).extend(held)
+            elif isinstance(held, dict | set):
+                whole.info.setdefault(name, type(held)()).update(held)
+
+    def prepare(self, session: Session) -> None:
+        """Do the steps put off to the end, in their order; a second time there are none."""
         session.flush()
+        if session.info.pop("hurried", False):
+            session.execute(text(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}"))
         steps = session.info.pop("steps", {})
         for name in STEPS:
             if name in steps:
                 steps[name](session)
+
+    def commit(self, session: Session) -> None:
+        """Do the steps put off to the end, commit, ring."""
+        self.prepare(session)
         connection = session.connection()
         try:
             session.commit()
@@ -224,7 +260,7 @@ def _engine(url: str) -> Engine:
         connect_args={
             "connect_timeout": 5,
             "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC "
-            "-c idle_in_transaction_session_timeout=120000 -c lock_timeout=20000",
+            f"-c idle_in_transaction_session_timeout=120000 -c lock_timeout={LOCK_TIMEOUT_MS}",
         },
     )
 
@@ -306,6 +342,12 @@ def try_lock(session: Session, name: str) -> bool:
         return True
     number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
     return bool(session.scalar(select(func.pg_try_advisory_xact_lock(number))))
+
+
+def would_wait(error: Exception) -> bool:
+    """Say whether a statement failed because another transaction holds what it needs."""
+    waits = {"LockNotAvailable", "DeadlockDetected"}
+    return isinstance(error, DBAPIError) and type(error.orig).__name__ in waits
 
 
 def has_tables(database: Database) -> bool:

@@ -49,6 +49,7 @@ def make_app(settings: Settings, *, ring: Callable[[Bell], None] | None = None) 
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
         follower.close()
+        house.scribe.close()
         database.close()
 
     app = FastAPI(

@@ -11,7 +11,8 @@ import hashlib
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 import anyio
 from fastapi import Request
@@ -21,7 +22,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
 from services.api import bodies, idempotency
+from services.api.answering import Host, Work, handed_over
 from services.api.bodies import Body, ReadRequest
+from services.api.grouping import Scribe
 from twinning import keys
 from twinning.database import Database
 from twinning.errors import Flaw, Invalid, Unauthorised
@@ -37,10 +40,11 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """What every request finds: the settings, the database, and the places at it."""
+    """What every request finds: the settings, the database, who writes, and the places at it."""
 
     settings: Settings
     database: Database
+    scribe: Scribe
     writers: anyio.CapacityLimiter
     readers: anyio.CapacityLimiter
 
@@ -48,7 +52,7 @@ class House:
     def of(cls, settings: Settings, database: Database) -> "House":
         """Give each kind of database its places; SQLite takes one writer at a time."""
         writers = anyio.CapacityLimiter(1 if database.is_sqlite else WRITERS)
-        return cls(settings, database, writers, anyio.CapacityLimiter(READERS))
+        return cls(settings, database, Scribe(database), writers, anyio.CapacityLimiter(READERS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,12 @@ class Afterwards:
 class KeyedRoute(APIRoute):
     """A route that needs a key and runs in one transaction."""
 
+    # What may take long, or hold much, keeps out of the transactions that others share.
+    ALONE: ClassVar[frozenset[str]] = frozenset({"DELETE"})
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, handed_over(endpoint), **options)
+
     def get_route_handler(self) -> Handler:
         """Wrap FastAPI's handling of the route in a transaction."""
         inner = super().get_route_handler()
@@ -70,17 +80,19 @@ class KeyedRoute(APIRoute):
         has_query = bool(self.dependant.query_params)
 
         async def handle(request: Request) -> Response:
-            request.state.afterwards = None
+            request.state.afterwards = request.state.claimed = None
+            house = house_of(request)
             if request.method == "GET":
-                answer = await _reading(request, inner, has_query)
+                answer = await _asked(request, None, inner, has_query, partial(_read, house, request))
                 return _tagged(await _wait(request, answer))
             body = await bodies.read(request, has_body)
-            answer, claimed = await _writing(ReadRequest(request, body), body, inner, has_query)
+            write = partial(_write, house, request, body, request.method in self.ALONE)
+            answer = await _asked(ReadRequest(request, body), body.wrong, inner, has_query, write)
             if request.state.afterwards is None:
                 return answer
             answer = await _wait(request, answer)
-            if claimed is not None:
-                await run_in_threadpool(_keep_anew, house_of(request).database, claimed, answer)
+            if request.state.claimed is not None:
+                await run_in_threadpool(_keep_anew, house.database, request.state.claimed, answer)
             return answer
 
         return handle
@@ -88,9 +100,8 @@ class KeyedRoute(APIRoute):
 
 def _tagged(answer: Response) -> Response:
     """Give a read that has no version of its own, such as a list, an entity tag of its content."""
-    if isinstance(answer, StreamingResponse):
-        return answer
-    answer.headers.setdefault("ETag", f'"{hashlib.sha256(bytes(answer.body)).hexdigest()[:32]}"')
+    if not isinstance(answer, StreamingResponse) and "etag" not in answer.headers:
+        answer.headers["ETag"] = f'"{hashlib.sha256(bytes(answer.body)).hexdigest()[:32]}"'
     return answer
 
 
@@ -108,64 +119,77 @@ def caller_of(request: Request, session: Session) -> Caller:
     return keys.identify(session, key.strip())
 
 
-async def _reading(request: Request, inner: Handler, has_query: bool) -> Response:
+async def _asked(
+    request: Request, wrong: Exception | None, inner: Handler, has_query: bool, host: Host
+) -> Response:
+    """Let FastAPI read a request and call its route; what is wrong with it is told to who has a key alone."""
+    reached = False
+
+    async def reach(work: Work) -> Response:
+        nonlocal reached
+        reached = True
+        return await host(work)
+
+    request.state.host = reach
+    try:
+        if wrong is not None:
+            raise wrong
+        _refuse_query(request, has_query)
+        return await inner(request)
+    except Exception as error:
+        if reached:
+            raise
+        return await host(partial(_refuse, error))
+
+
+def _refuse(error: Exception, _session: Session, _caller: Caller) -> Response:
+    raise error
+
+
+async def _read(house: House, request: Request, work: Work) -> Response:
     """Answer from one snapshot of the database, which is closed before the answer leaves."""
-    house = house_of(request)
+
+    def read() -> Response:
+        with house.database.snapshot() as session:
+            answer = work(session, _identify(request, session))
+            return answer if request.state.afterwards else _tagged(answer)
+
     async with house.readers:
-        session = house.database.reading()
-        try:
-            await run_in_threadpool(_identify, request, session)
-            _refuse_query(request, has_query)
-            return await inner(request)
-        finally:
-            with anyio.CancelScope(shield=True):
-                await run_in_threadpool(session.close)
+        return await run_in_threadpool(read)
 
 
-async def _writing(
-    request: Request, body: Body, inner: Handler, has_query: bool
-) -> tuple[Response, idempotency.Claim | None]:
-    """Do a request in one transaction; gives its answer, which is true by then."""
-    house = house_of(request)
-    async with house.writers:
-        session = house.database.writing()
-        try:
-            claimed, answer = await run_in_threadpool(_begin, request, session, body)
-            if answer is not None:
-                return answer, None
-            if body.wrong is not None:
-                raise body.wrong
-            _refuse_query(request, has_query)
-            answer = await inner(request)
+async def _write(house: House, request: Request, body: Body, alone: bool, work: Work) -> Response:
+    """Do a request in one transaction, in company where it may; gives its answer, which is true by then."""
+
+    def write(session: Session) -> Response:
+        request.state.afterwards = request.state.claimed = None
+        caller = _identify(request, session)
+        claimed = idempotency.claim(request, session, caller, body.raw)
+        known = idempotency.kept(session, claimed) if claimed is not None else None
+        if known is not None:
+            return known
+        answer = work(session, caller)
+        if claimed is not None and answer.status_code < 400:
+            idempotency.keep(session, claimed, answer)
+            request.state.claimed = claimed
+        return answer
+
+    def write_alone() -> Response:
+        with house.database.writing() as session:
+            answer = write(session)
             if answer.status_code < 400:
-                await run_in_threadpool(_commit, house.database, session, claimed, answer)
-            return answer, claimed
-        finally:
-            with anyio.CancelScope(shield=True):
-                await run_in_threadpool(session.close)
+                house.database.commit(session)
+            return answer
+
+    answer = None if alone else await house.scribe.write(write)
+    if answer is not None:
+        return answer
+    async with house.writers:
+        return await run_in_threadpool(write_alone)
 
 
 def _identify(request: Request, session: Session) -> Caller:
-    caller = caller_of(request, session)
-    request.state.session, request.state.caller = session, caller
-    return caller
-
-
-def _begin(
-    request: Request, session: Session, body: Body
-) -> tuple[idempotency.Claim | None, Response | None]:
-    """Find who asks, and whether the request was answered before."""
-    caller = _identify(request, session)
-    claimed = idempotency.claim(request, session, caller, body.raw)
-    return claimed, idempotency.kept(session, claimed) if claimed is not None else None
-
-
-def _commit(
-    database: Database, session: Session, claimed: idempotency.Claim | None, answer: Response
-) -> None:
-    if claimed is not None:
-        idempotency.keep(session, claimed, answer)
-    database.commit(session)
+    return caller_of(request, session)
 
 
 def _keep_anew(database: Database, claimed: idempotency.Claim, answer: Response) -> None:
