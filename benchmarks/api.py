@@ -12,6 +12,7 @@ process used for each; the median of the rounds counts. PostgreSQL is the tests'
 import argparse
 import json
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -26,8 +27,8 @@ import httpx
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks._corpus import texts
 from benchmarks._load import NUMBER, Answers, Load, cpu_s, drive, generators, request
+from services.cli.demo_data import load
 from services.cli.system import free_port
 from tests.servers import own_broker, postgres_database, postgres_server, running, until
 from twinning import keys
@@ -127,10 +128,17 @@ class House:
             ]
             needs = [
                 made(f"/cities/{cities[number % CITIES]}/needs", {"title": text[:60], "description": text})
-                for number, text in enumerate(texts(NEEDS, "need"))
+                for number, text in enumerate(sentences(NEEDS, 7))
             ]
             made("/webhook-endpoints", {"url": "http://127.0.0.1:9/hooks", "event_types": ["*"]})
         return cities, needs
+
+
+def sentences(count: int, seed: int) -> list[str]:
+    """Mix texts out of the demo's sentences: some 400 characters of real English each."""
+    rng = random.Random(seed)
+    known = [each for entry in load().practices for each in entry.fields["description"].split(". ")]
+    return [". ".join(rng.sample(known, 3)) for _ in range(count)]
 
 
 @contextmanager
@@ -165,7 +173,7 @@ def median(turns: Sequence[Figures]) -> Figures:
 
 def measure(house: House, pool: Executor, given: argparse.Namespace) -> None:
     """Measure each row, in turns, and print it."""
-    for row in house.rows(texts(200, "need", seed=8)):
+    for row in house.rows(sentences(200, 8)):
         sides: tuple[list[Figures], list[Figures]] = ([], [])
         for number in range(given.rounds + 1):
             for side, served, requests in zip(sides, (house.ours, house.bare), (row.ours, row.bare), strict=True):

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,9 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     Engine,
+    Insert,
     String,
+    Table,
     cast,
     create_engine,
     event,
@@ -292,18 +294,20 @@ def put(
     change: Sequence[str],
 ) -> None:
     """Insert rows; where one with the same `key` stands, set its columns `change` (none: leave it)."""
-    if not rows:
-        return
-    dialect = session.get_bind().dialect.name
-    insert = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
-    if change:
-        statement = insert.on_conflict_do_update(
-            index_elements=list(key), set_={name: insert.excluded[name] for name in change}
-        )
-    else:
-        statement = insert.on_conflict_do_nothing(index_elements=list(key))
-    # A None that is given is meant: without this the column's default would stand in for it.
-    session.execute(statement, list(rows), execution_options={"render_nulls": True})
+    if rows:
+        dialect = session.get_bind().dialect.name
+        session.connection().execute(_putting(table, dialect, tuple(key), tuple(change)), list(rows))
+
+
+@cache
+def _putting(table: type[SQLModel], dialect: str, key: tuple[str, ...], change: tuple[str, ...]) -> Insert:
+    """Write the statement of `put`, once: to write and compile one costs more than to execute it."""
+    there: Table = table.__table__  # type: ignore[attr-defined]
+    insert = sqlite.insert(there) if dialect == "sqlite" else postgresql.insert(there)
+    if not change:
+        return insert.on_conflict_do_nothing(index_elements=list(key))
+    changed = {name: insert.excluded[name] for name in change}
+    return insert.on_conflict_do_update(index_elements=list(key), set_=changed)
 
 
 def add_up(

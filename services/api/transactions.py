@@ -194,7 +194,7 @@ def _identify(request: Request, session: Session) -> Caller:
 
 def _keep_anew(database: Database, claimed: idempotency.Claim, answer: Response) -> None:
     with database.transaction() as session:
-        idempotency.keep(session, claimed, answer)
+        idempotency.keep_better(session, claimed, answer)
 
 
 def _refuse_query(request: Request, has_query: bool) -> None:
