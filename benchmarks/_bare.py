@@ -90,8 +90,10 @@ def make_app(url: str) -> FastAPI:
 
     @app.get("/needs")
     async def list_all(opened: Db, limit: int = 50) -> Page:
-        query = select(Listing).join(City, col(City.id) == Listing.city_id).where(
-            Listing.kind == ListingKind.NEED, Listing.state != ListingState.WITHDRAWN
+        query = (
+            select(Listing)
+            .join(City, col(City.id) == Listing.city_id)
+            .where(Listing.kind == ListingKind.NEED, Listing.state != ListingState.WITHDRAWN)
         )
         rows = (await opened.exec(query.order_by(col(Listing.id)).limit(limit + 1))).all()
         return Page(items=[NeedPublic.model_validate(row) for row in rows[:limit]])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A load generator of few instructions: HTTP/1.1 over kept connections, each asking as soon as it is answered.
+"""A load generator of few instructions: HTTP/1.1, kept connections, each asks when it is answered.
 
 It lives in a process of its own, so that the processor time of a server is the server's alone.
 """
@@ -54,7 +54,11 @@ class Answers:
 
 def request(method: str, path: str, headers: dict[str, str], body: bytes = b"") -> bytes:
     """Write a request as it goes over the wire."""
-    lines = [f"{method} {path} HTTP/1.1", "Host: bench", *(f"{name}: {said}" for name, said in headers.items())]
+    lines = [
+        f"{method} {path} HTTP/1.1",
+        "Host: bench",
+        *(f"{name}: {said}" for name, said in headers.items()),
+    ]
     if body:
         lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
     return "\r\n".join([*lines, "", ""]).encode() + body
@@ -72,7 +76,7 @@ class _Client(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._send()
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, _error: Exception | None) -> None:
         if not self.over.done():
             self._told.statuses[0] += 1
             self.over.set_result(None)

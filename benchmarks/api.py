@@ -14,7 +14,6 @@ import json
 import os
 import random
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -101,7 +100,9 @@ class House:
 
     def rows(self, bodies: Sequence[str]) -> Iterator[Row]:
         """Give the lines of the table."""
-        wanted = [json.dumps({"title": body[:60], "description": body, "strength": 3}).encode() for body in bodies]
+        wanted = [
+            json.dumps({"title": body[:60], "description": body, "strength": 3}).encode() for body in bodies
+        ]
         keyed = {**self.head, "Idempotency-Key": NUMBER.decode()}
         places = [f"/cities/{city}/needs" for city in self.cities]
         pairs = [(places[number % CITIES], body) for number, body in enumerate(wanted)]
@@ -112,12 +113,17 @@ class House:
             1,
             4,
         )
-        for name, paths in (("list of 50", ["/needs?limit=50"]), ("one need", [f"/needs/{id_}" for id_ in self.needs])):
+        for name, paths in (
+            ("list of 50", ["/needs?limit=50"]),
+            ("one need", [f"/needs/{id_}" for id_ in self.needs]),
+        ):
             ours = [request("GET", f"/v1{path}", self.head) for path in paths]
             yield Row(name, ours, [request("GET", path, {}) for path in paths], 0.5, 0.8)
 
     def _fill(self) -> tuple[list[str], list[str]]:
-        with httpx.Client(base_url=f"http://127.0.0.1:{self.ours.port}/v1", headers=self.head, timeout=30) as client:
+        with httpx.Client(
+            base_url=f"http://127.0.0.1:{self.ours.port}/v1", headers=self.head, timeout=30
+        ) as client:
 
             def made(path: str, wanted: object) -> str:
                 return str(client.post(path, json=wanted).raise_for_status().json()["id"])
@@ -159,7 +165,9 @@ def serving(command: list[str], folder: Path, env: dict[str, str], path: str) ->
         yield Served(port, process.pid)
 
 
-def turn(pool: Executor, served: Served, requests: Sequence[bytes], connections: int, seconds: float) -> Figures:
+def turn(
+    pool: Executor, served: Served, requests: Sequence[bytes], connections: int, seconds: float
+) -> Figures:
     """Ask a server for some seconds."""
     spent = cpu_s(served.pid)
     answers = pool.submit(drive, Load(served.port, requests, connections, seconds)).result()
@@ -168,7 +176,9 @@ def turn(pool: Executor, served: Served, requests: Sequence[bytes], connections:
 
 def median(turns: Sequence[Figures]) -> Figures:
     """Take the median of each figure."""
-    return Figures(*(statistics.median(column) for column in zip(*(vars(one).values() for one in turns), strict=True)))
+    return Figures(
+        *(statistics.median(column) for column in zip(*(vars(one).values() for one in turns), strict=True))
+    )
 
 
 def measure(house: House, pool: Executor, given: argparse.Namespace) -> None:
@@ -176,12 +186,17 @@ def measure(house: House, pool: Executor, given: argparse.Namespace) -> None:
     for row in house.rows(sentences(200, 8)):
         sides: tuple[list[Figures], list[Figures]] = ([], [])
         for number in range(given.rounds + 1):
-            for side, served, requests in zip(sides, (house.ours, house.bare), (row.ours, row.bare), strict=True):
+            for side, served, requests in zip(
+                sides, (house.ours, house.bare), (row.ours, row.bare), strict=True
+            ):
                 figures = turn(pool, served, requests, given.connections, given.seconds)
                 if number:
                     side.append(figures)
         ours, bare = map(median, sides)
-        alone = [turn(pool, served, requests, 1, given.seconds / 2).p50_ms for served, requests in ((house.ours, row.ours), (house.bare, row.bare))]
+        alone = [
+            turn(pool, served, requests, 1, given.seconds / 2).p50_ms
+            for served, requests in ((house.ours, row.ours), (house.bare, row.bare))
+        ]
         print(
             f"{row.name:<24}{ours.per_second:8.0f}/s{bare.per_second:8.0f}/s{ours.per_second / bare.per_second:7.2f}x"
             f"   {ours.cpu_us:6.0f} us{bare.cpu_us:7.0f} us{bare.cpu_us / ours.cpu_us:7.2f}x"
@@ -200,7 +215,9 @@ HEAD = (
 
 def main() -> None:
     """Measure on both databases."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--connections", type=int, default=32)

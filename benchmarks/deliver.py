@@ -1,29 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Deliveries per second, and processor time for each, through the shipped courier and through bare aiohttp.
+"""Deliveries a second, and processor time for each, through the shipped courier and through its peers.
 
-The courier claims, signs, vets the address, sends and writes the log; bare aiohttp signs and sends the same
-bodies to the same receiver, a minimal one in a process of its own. Run it as
+    ./run bench deliver [--count 5000] [--endpoints 64] [--rounds 5] [--database URL]...
 
-    python -m benchmarks.deliver [--count 5000] [--endpoints 64] [--rounds 3] [--database URL]...
-
+The courier claims, signs, vets the address, sends, writes the log and plans retries. The peers sign and
+send the same bodies to the same receiver, a minimal one in a process of its own: bare aiohttp on uvloop,
+and one Celery task for each, with a client that is kept or by `httpx.post`. All take turns.
 Without `--database` it takes a fresh SQLite file. Each database named is filled and should be thrown away.
 """
 
 import argparse
 import asyncio
-import multiprocessing
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
-from typing import cast
+from pathlib import Path
 
 import aiohttp
 import uvloop
 from sqlmodel import Session, func, select
 
+from benchmarks import _celery_peers
+from benchmarks._processes import Receiver, broker, receiver
 from services.dispatcher.courier import Courier
 from twinning import endpoints, keys, outbox, signing
 from twinning.database import Database, migrate
@@ -33,10 +34,16 @@ from twinning.keys import ApiKeyCreate
 from twinning.settings import Settings
 from twinning.terms import DeliveryState, Role
 
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 BARE_CONNECTIONS = 50
 MESSAGE = "A message of some length, so that a body weighs about as much as that of an ordinary event. " * 3
 PATIENCE_S = 120.0
+OURS = "courier"
+BARE = "bare aiohttp on uvloop"
+KEPT = "a Celery task each, client kept"
+EACH = "a Celery task each, httpx.post"
+# What the others must cost in processor time against ours, and what we reach for.
+MUST = {KEPT: (6.0, 10.0), EACH: (60.0, 120.0)}
+BARE_MUST, BARE_REACH = 5.0, 2.5
 
 
 @dataclass(frozen=True)
@@ -45,39 +52,6 @@ class Figures:
 
     per_second: float
     cpu_us: float
-
-
-class Receiver(asyncio.Protocol):
-    """Answers each POST with an empty 200 and looks at nothing but its length."""
-
-    def __init__(self) -> None:
-        self._held = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the way back."""
-        self._transport = cast("asyncio.Transport", transport)
-
-    def data_received(self, data: bytes) -> None:
-        """Answer every whole request."""
-        self._held += data
-        while (end := self._held.find(b"\r\n\r\n")) >= 0:
-            head = self._held[:end].lower()
-            length = int(head.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
-            if len(self._held) < end + 4 + length:
-                return
-            self._held = self._held[end + 4 + length :]
-            self._transport.write(ANSWER)
-
-
-def receive(tell: Connection) -> None:
-    """Run the receiver: a process's whole life."""
-
-    async def serve() -> None:
-        server = await asyncio.get_running_loop().create_server(Receiver, "127.0.0.1", 0)
-        tell.send(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
-
-    uvloop.run(serve())
 
 
 def bare(url: str, bodies: Sequence[bytes], secret: str) -> Figures:
@@ -122,17 +96,19 @@ def subscribe(session: Session, url: str, count: int) -> list[WebhookEndpoint]:
     return rows
 
 
-def record(database: Database, rows: Sequence[WebhookEndpoint], count: int) -> None:
-    """Record the events, each for one endpoint in turn."""
-    for start in range(0, count, 500):
+def record(database: Database, rows: Sequence[WebhookEndpoint], count: int, first: int = 0) -> None:
+    """Record the events, each for one endpoint in turn; `first` says whose turn it is."""
+    for start in range(first, first + count, 500):
         with database.transaction() as session:
-            for number in range(start, min(start + 500, count)):
+            for number in range(start, min(start + 500, first + count)):
                 row = rows[number % len(rows)]
                 note = EndpointNote(endpoint_id=row.id, url=row.url, message=MESSAGE)
                 outbox.record(session, WebhookEndpointPing(data=note, owner=row.owner_id))
 
 
-def through_courier(database: Database, rows: Sequence[WebhookEndpoint], count: int) -> Figures:
+def through_courier(
+    database: Database, rows: Sequence[WebhookEndpoint], count: int, receiver: Receiver
+) -> Figures:
     """Let the courier deliver `count` events."""
     record(database, rows, count)
     settings = Settings(
@@ -141,12 +117,12 @@ def through_courier(database: Database, rows: Sequence[WebhookEndpoint], count: 
         webhook_allow_http=True,
     )
     courier = Courier(database, settings, "benchmark")
+    before = receiver.count
     began, spent = time.perf_counter(), time.process_time()
     courier.start()
+    receiver.wait_for(before + count, PATIENCE_S)
     while waiting(database):
-        if time.perf_counter() - began > PATIENCE_S:
-            raise RuntimeError("the courier did not deliver everything in time")
-        time.sleep(0.05)
+        time.sleep(0.01)
     taken = figures(count, began, spent)
     courier.stop(5)
     return taken
@@ -164,45 +140,58 @@ def median(runs: Sequence[Figures]) -> Figures:
     return Figures(statistics.median(r.per_second for r in runs), statistics.median(r.cpu_us for r in runs))
 
 
-def measure(url: str, receiver: str, count: int, number: int, rounds: int) -> None:
-    """Print the figures of one database, courier and bare client taking turns."""
+def measure(url: str, receiver: Receiver, broker_url: str, asked: argparse.Namespace) -> bool:
+    """Print the figures on one database, all taking turns; gives whether they are what they must be."""
     migrate(url)
     database = Database(url)
     with database.transaction() as session:
-        rows = subscribe(session, receiver, number)
-    with_courier, alone = [], []
-    for _ in range(rounds):
-        with_courier.append(through_courier(database, rows, count))
+        rows = subscribe(session, receiver.url, asked.endpoints)
+    runs: dict[str, list[Figures]] = {name: [] for name in (OURS, BARE, KEPT, EACH)}
+    for _ in range(asked.rounds):
+        runs[OURS].append(through_courier(database, rows, asked.count, receiver))
         with database.snapshot() as session:
             body = session.exec(select(outbox.StoredEvent.body)).first() or ""
-        alone.append(bare(receiver, [body.encode()] * count, signing.new_secret()))
+        runs[BARE].append(bare(receiver.url, [body.encode()] * asked.count, signing.new_secret()))
+        for name, kind, share in ((KEPT, "kept", 5), (EACH, "each", 40)):
+            bodies = [body] * max(50, asked.count // share)
+            runs[name].append(Figures(*_celery_peers.cpu_us(kind, broker_url, receiver, bodies)))
     name = database.engine.dialect.name
     database.close()
-    for label, one in ((f"courier, {name}", median(with_courier)), ("bare aiohttp", median(alone))):
-        print(f"{label:22} {one.per_second:10.0f} {one.cpu_us:12.0f}")
-    print(f"{'ratio of CPU':22} {'':10} {median(with_courier).cpu_us / median(alone).cpu_us:12.1f}")
+    medians = {label: median(each) for label, each in runs.items()}
+    ours = medians[OURS].cpu_us
+    well = True
+    for label, one in medians.items():
+        goal, ratio = MUST.get(label), one.cpu_us / ours
+        told = ""
+        if label == BARE:
+            ratio = ours / one.cpu_us
+            well &= ratio <= BARE_MUST
+            told = f"ours is {ratio:.1f} times this; must: at most {BARE_MUST:g}, reach {BARE_REACH:g}"
+        elif goal:
+            well &= ratio >= goal[0]
+            told = f"{ratio:.1f} times ours; must: at least {goal[0]:g}, reach {goal[1]:g}"
+        shown = f"{label}, {name}" if label == OURS else label
+        print(f"{shown:44} {one.per_second:10.0f} {one.cpu_us:12.0f}   {told}".rstrip())
+    return well
 
 
-def main() -> None:
-    """Measure on every database that was named."""
+def main() -> int:
+    """Measure on every database that was named; 1 where a figure is not what it must be."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--count", type=int, default=5000)
     parser.add_argument("--endpoints", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--database", action="append", default=[])
     asked = parser.parse_args()
-    ours, theirs = multiprocessing.Pipe(duplex=False)
-    context = multiprocessing.get_context("spawn")
-    process = context.Process(target=receive, args=(theirs,), daemon=True)
-    process.start()
-    url = f"http://127.0.0.1:{ours.recv()}/"
-    print(f"{asked.count} deliveries, {asked.endpoints} endpoints, median of {asked.rounds}")
-    print(f"{'':22} {'deliv./s':>10} {'CPU us each':>12}")
-    with tempfile.TemporaryDirectory() as folder:
-        for database in asked.database or [f"sqlite:///{folder}/deliver.db"]:
-            measure(database, url, asked.count, asked.endpoints, asked.rounds)
-    process.terminate()
+    print(f"{asked.count} deliveries, {asked.endpoints} endpoints, median of {asked.rounds} rounds")
+    print(f"{'':44} {'deliv./s':>10} {'CPU us each':>12}")
+    with tempfile.TemporaryDirectory(prefix="twinning-") as folder:
+        place = Path(folder)
+        with receiver() as there, broker(place) as broker_url:
+            databases = asked.database or [f"sqlite:///{place}/deliver.db"]
+            well = [measure(database, there, broker_url, asked) for database in databases]
+    return 0 if all(well) else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -10,14 +10,13 @@ files are the kernel's figures for it. Run it as
 import argparse
 import asyncio
 import multiprocessing
-import os
 import statistics
 import tempfile
 import time
-from pathlib import Path
 
 import aiohttp
 
+from benchmarks._processes import cost
 from services.api.app import make_app
 from services.api.serving import server
 from services.cli.system import free_port
@@ -27,24 +26,9 @@ from twinning.keys import ApiKeyCreate
 from twinning.settings import Settings
 from twinning.terms import Role
 
-TICK_S = 1 / os.sysconf("SC_CLK_TCK")
-
 
 def _serve(url: str, port: int) -> None:
     server(make_app(Settings(database_url=url)), "127.0.0.1", port).run()
-
-
-def _cost(pid: int) -> dict[str, float]:
-    """The kernel's figures for a process: processor seconds, memory, threads, files."""
-    proc = Path(f"/proc/{pid}")
-    fields = (proc / "stat").read_text().rsplit(")", 1)[1].split()
-    status = dict(line.split(":", 1) for line in (proc / "status").read_text().splitlines())
-    return {
-        "cpu_s": (int(fields[11]) + int(fields[12])) * TICK_S,
-        "rss_mb": int(status["VmRSS"].split()[0]) / 1024,
-        "threads": int(status["Threads"]),
-        "files": len(list((proc / "fd").iterdir())),
-    }
 
 
 async def _follow(
@@ -64,7 +48,7 @@ async def _measure(url: str, key: str, pid: int, options: argparse.Namespace) ->
     timeout = aiohttp.ClientTimeout(total=None)
     async with aiohttp.ClientSession(headers=headers, connector=connector, timeout=timeout) as session:
         await _until_up(session, url)
-        bare = _cost(pid)
+        bare = cost(pid)
         opened: asyncio.Queue[int] = asyncio.Queue()
         heard: asyncio.Queue[float] = asyncio.Queue()
         begun = time.perf_counter()
@@ -73,9 +57,9 @@ async def _measure(url: str, key: str, pid: int, options: argparse.Namespace) ->
             await opened.get()
         print(f"{options.streams} streams opened in {time.perf_counter() - begun:.2f} s")
         await asyncio.sleep(2)
-        before = _cost(pid)
+        before = cost(pid)
         await asyncio.sleep(options.idle)
-        after = _cost(pid)
+        after = cost(pid)
         share = (after["cpu_s"] - before["cpu_s"]) / options.idle
         more = {name: after[name] - bare[name] for name in ("rss_mb", "threads", "files")}
         print(f"idle: {100 * share:.1f} % of a core, {more['rss_mb']:.1f} MB more than without, ", end="")

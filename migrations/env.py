@@ -7,6 +7,7 @@ from sqlmodel import SQLModel
 from sqlmodel.sql.sqltypes import AutoString
 
 from twinning import (  # noqa: F401 - they define the tables
+    audit,
     catalogue,
     idempotency,
     outbox,

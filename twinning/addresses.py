@@ -6,6 +6,7 @@ The check of addresses runs on each look-up, and one forbidden answer refuses th
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -200,13 +201,15 @@ def _host(parts: SplitResult, rules: Rules) -> tuple[str, bool]:
         return _literal(parts.hostname or "", rules), True
     if not parts.hostname:
         _refuse("url-host-missing")
-    host = _dns_spelling(parts.hostname)
+    mapped = _mapped(parts.hostname)
+    numbers = [NUMBER.fullmatch(_in_our_digits(label)) for label in mapped.split(".")]
+    if all(numbers):
+        return _literal(mapped, rules), True
+    host = _dns_spelling(mapped)
     labels = host.split(".")
-    if all(NUMBER.fullmatch(label) for label in labels):
-        return _literal(host, rules), True
     if not all(LABEL.fullmatch(label) for label in labels) or len(host) > LONGEST_HOST:
         _refuse("url-host-invalid")
-    if len(labels) == 1 or NOT_PUBLIC_ENDING.fullmatch(labels[-1]) or NUMBER.fullmatch(labels[-1]):
+    if len(labels) == 1 or NOT_PUBLIC_ENDING.fullmatch(labels[-1]) or numbers[-1]:
         _refuse("url-host-not-public-name")
     return host, False
 
@@ -224,11 +227,23 @@ def _literal(text: str, rules: Rules) -> str:
     return str(address)
 
 
-def _dns_spelling(host: str) -> str:
-    """A host name in lower-case ASCII without its final dot (UTS #46, then IDNA 2008 label by label)."""
+def _mapped(host: str) -> str:
+    """A host name in lower case, in characters that IDNA keeps (UTS #46), without its final dot."""
     try:
-        labels = idna.uts46_remap(host, std3_rules=True).removesuffix(".").split(".")
-        return ".".join(_ascii_label(label) for label in labels)
+        return idna.uts46_remap(host, std3_rules=True).removesuffix(".")
+    except UnicodeError:
+        _refuse("url-host-invalid")
+
+
+def _in_our_digits(label: str) -> str:
+    """A label with the digits of every script as ours: DNS tells them apart, and some libraries do not."""
+    return "".join(str(unicodedata.decimal(each)) if each.isdecimal() else each for each in label)
+
+
+def _dns_spelling(mapped: str) -> str:
+    """A mapped host name in ASCII (IDNA 2008, label by label)."""
+    try:
+        return ".".join(_ascii_label(label) for label in mapped.split("."))
     except UnicodeError:
         _refuse("url-host-invalid")
 

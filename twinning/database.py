@@ -52,6 +52,7 @@ STATEMENT_TIMEOUT_MS = 60_000
 LOCK_TIMEOUT_MS = 20_000
 # Who writes in company waits no longer for a row that another transaction holds.
 HURRIED_LOCK_TIMEOUT_MS = 30
+_SQLITE_TIME = "%Y-%m-%dT%H:%M:%f+00:00"
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
 # Names of constraints follow one rule, so that a migration can name what it changes.
@@ -329,6 +330,14 @@ def holds(session: Session, column: Any, value: str) -> ColumnElement[bool]:
         each = func.json_each(column).table_valued("value")
         return exists(select(1).select_from(each).where(each.c.value == value))
     return cast(column, JSONB).contains([value])
+
+
+def clock(session: Session) -> datetime:
+    """Ask the database for the time, in UTC."""
+    if session.get_bind().dialect.name == "sqlite":
+        return datetime.fromisoformat(str(session.scalar(select(func.strftime(_SQLITE_TIME, "now")))))
+    moment: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
+    return moment
 
 
 def in_batches(items: Collection[str], size: int = 500) -> Iterator[list[str]]:

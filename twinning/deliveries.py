@@ -8,9 +8,11 @@ became of the attempts.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Row, bindparam, case, func, insert, select, update
+from sqlalchemy import Select, bindparam, case, func, insert, select, update
+from sqlalchemy.sql.dml import ReturningUpdate
 from sqlmodel import Session, col
 
 from twinning import endpoints, keyring, tallies, verification
@@ -68,25 +70,9 @@ def take_due(session: Session, sender: str, most: int, lease_s: float) -> list[S
     chosen = choose(session, picked, most, moment) if picked else []
     if not chosen:
         return []
-    statement = (
-        update(Delivery)
-        .where(col(Delivery.id).in_(chosen), IS_WAITING)
-        .values(
-            due_at=moment + timedelta(seconds=lease_s),
-            fence=Delivery.fence + 1,
-            tries=Delivery.tries + 1,
-            leased_by=sender,
-        )
-        .returning(
-            col(Delivery.id),
-            col(Delivery.fence),
-            col(Delivery.tries),
-            col(Delivery.tries_before),
-            col(Delivery.lane),
-        )
-        .execution_options(synchronize_session=False)
-    )
-    taken = {row.id: row for row in session.execute(statement)}
+    until = moment + timedelta(seconds=lease_s)
+    lease = {"chosen": chosen, "until": until, "sender": sender}
+    taken = {row.id: row for row in session.connection().execute(_taking(), lease)}
     if not taken:
         return []
     begun = [
@@ -96,6 +82,28 @@ def take_due(session: Session, sender: str, most: int, lease_s: float) -> list[S
     # With RETURNING the rows go in one statement rather than one each.
     session.connection().execute(insert(Attempt).returning(col(Attempt.number)), begun)
     return _read(session, taken, moment)
+
+
+@cache
+def _taking() -> ReturningUpdate[str, int, int, int, str]:
+    """Build the statement once that puts deliveries into a sender's hands."""
+    return (
+        update(Delivery)
+        .where(col(Delivery.id).in_(bindparam("chosen", expanding=True)), IS_WAITING)
+        .values(
+            due_at=bindparam("until"),
+            fence=Delivery.fence + 1,
+            tries=Delivery.tries + 1,
+            leased_by=bindparam("sender"),
+        )
+        .returning(
+            col(Delivery.id),
+            col(Delivery.fence),
+            col(Delivery.tries),
+            col(Delivery.tries_before),
+            col(Delivery.lane),
+        )
+    )
 
 
 def _take_back(session: Session, moment: datetime) -> None:
@@ -119,20 +127,14 @@ def _take_back(session: Session, moment: datetime) -> None:
     tallies.count(session, {(tallies.LEASES_EXPIRED, ""): len(ids)})
 
 
-def _read(session: Session, taken: Mapping[str, Row[Any]], moment: datetime) -> list[Sending]:
+def _read(session: Session, taken: Mapping[str, Any], moment: datetime) -> list[Sending]:
     """Read what the taken deliveries need to be sent, in the order of their events."""
-    body = func.coalesce(col(StoredEvent.thin), col(StoredEvent.body))
-    query = (
-        select(col(Delivery.id), col(Delivery.endpoint_id), col(StoredEvent.id), col(StoredEvent.type), body)
-        .join(StoredEvent, col(StoredEvent.id) == col(Delivery.event_id))
-        .where(col(Delivery.id).in_(taken))
-        .order_by(col(StoredEvent.sequence))
-    )
-    rows = session.execute(query).all()
-    receivers = select(WebhookEndpoint).where(col(WebhookEndpoint.id).in_({row[1] for row in rows}))
+    connection = session.connection()
+    rows = connection.execute(_bodies(), {"taken": list(taken)}).all()
+    receivers = connection.execute(_receivers(), {"named": list({row[1] for row in rows})})
     known = {
         row.id: (row.url, keyring.headers_of(session, row), keyring.live_secrets(session, row, moment))
-        for row in session.scalars(receivers)
+        for row in receivers
     }
     sendings = []
     for id_, endpoint_id, event_id, event_type, text in rows:
@@ -155,6 +157,31 @@ def _read(session: Session, taken: Mapping[str, Row[Any]], moment: datetime) -> 
             )
         )
     return sendings
+
+
+@cache
+def _bodies() -> Select[str, str, str, str, str]:
+    """Build the statement once that reads what is to be sent, in the order of the events."""
+    body = func.coalesce(col(StoredEvent.thin), col(StoredEvent.body))
+    return (
+        select(col(Delivery.id), col(Delivery.endpoint_id), col(StoredEvent.id), col(StoredEvent.type), body)
+        .join(StoredEvent, col(StoredEvent.id) == col(Delivery.event_id))
+        .where(col(Delivery.id).in_(bindparam("taken", expanding=True)))
+        .order_by(col(StoredEvent.sequence))
+    )
+
+
+@cache
+def _receivers() -> Select[Any]:
+    """Build the statement once that reads where it is sent, and what signs it."""
+    columns: list[Any] = [
+        WebhookEndpoint.id,
+        WebhookEndpoint.url,
+        WebhookEndpoint.headers,
+        WebhookEndpoint.secrets,
+        WebhookEndpoint.key_id,
+    ]
+    return select(*columns).where(col(WebhookEndpoint.id).in_(bindparam("named", expanding=True)))
 
 
 def give_back(session: Session, sendings: Sequence[Sending]) -> None:

@@ -8,11 +8,12 @@ TwinningError
 ├── NotFound       there is no such object, or this key may not see it
 ├── Conflict       the request is right and the state of things forbids it
 ├── Stale          the caller changed an older version than the present one
+├── TooMany        this key or address asks too often; says when to come back
 ├── Unready        a part that the answer needs is away
 └── WrongSetting   a setting has a value that cannot work; stops the start
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -79,6 +80,17 @@ class Stale(TwinningError):
     """The object has changed since the caller read it."""
 
     code = "stale"
+
+
+class TooMany(TwinningError):
+    """Too much was asked in too short a time; `wait_s` says when to come back, `told` what else to say."""
+
+    code = "too-many-requests"
+
+    def __init__(self, detail: str, wait_s: int, told: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.wait_s = wait_s
+        self.told = dict(told or {})
 
 
 class Unready(TwinningError):

@@ -109,8 +109,27 @@ KEY_LISTED: Example = {
     "city_id": None,
     "created_at": MOMENT,
     "expires_at": "2027-12-31T23:59:59Z",
+    "last_used_at": MOMENT,
 }
-KEY_SHOWN: Example = {**KEY_LISTED, "key": "asem_this-is-where-the-key-stands-this-once"}
+KEY_SHOWN: Example = {
+    **KEY_LISTED,
+    "last_used_at": None,
+    "key": "asem_this-is-where-the-key-stands-this-once",
+}
+
+AUDIT_SHOWN: Example = {
+    "id": EVENT,
+    "at": MOMENT,
+    "key_id": KEY,
+    "key_name": "National coordinator, Ireland",
+    "role": "coordinator",
+    "action": "city.updated",
+    "object_type": "city",
+    "object_id": LIMERICK,
+    "city_id": LIMERICK,
+    "fields": ["contact", "summary"],
+    "address": "192.0.2.7",
+}
 
 SUGGESTION_SHOWN: Example = {
     "id": SUGGESTION,
@@ -177,6 +196,7 @@ ROUND_SHOWN: Example = {
         "unmet_needs": 4,
         "total_score": 1893.4,
         "score_loss": 0.0,
+        "optimality_gap": None,
     },
     "error": None,
     "created_at": MOMENT,
@@ -221,6 +241,32 @@ PREVIEW_ANSWER: Example = {
 PREVIEW_WAITING: Example = {
     "id": SUGGESTION,
     "detail": "No worker has answered yet; ask again at the address in Location.",
+}
+
+CITY_EXPORT: Example = {
+    "city": CITY_OWNED,
+    "practices": [],
+    "needs": [],
+    "suggestions": [SUGGESTION_SHOWN],
+    "round_places": [{"round_id": ROUND, "place": 1, "suggestion_id": SUGGESTION}],
+    "rounds": [],
+    "previews": [],
+    "events": [{"id": EVENT, "type": "city.registered", "timestamp": MOMENT, "data": CITY_SHOWN}],
+    "api_keys": [
+        {
+            **KEY_LISTED,
+            "name": "Learning City Office",
+            "role": "city",
+            "countries": [],
+            "city_id": LIMERICK,
+            "revoked_at": None,
+        }
+    ],
+    "webhook_endpoints": [],
+    "replays": [],
+    "deliveries": [],
+    "kept_answers": [],
+    "audit": [AUDIT_SHOWN],
 }
 
 EVENT_DATA: dict[str, Example] = {
@@ -276,6 +322,7 @@ SHAPES: dict[str, Example] = {
     "CityUpdate": CITY_CHANGE,
     "CityPublic": CITY_SHOWN,
     "CityOwned": CITY_OWNED,
+    "CityExport": CITY_EXPORT,
     "PracticeCreate": PRACTICE_REQUEST,
     "PracticeUpdate": PRACTICE_CHANGE,
     "PracticePublic": PRACTICE_SHOWN,
@@ -285,6 +332,7 @@ SHAPES: dict[str, Example] = {
     "ApiKeyCreate": KEY_REQUEST,
     "ApiKeyPublic": KEY_LISTED,
     "ApiKeyShown": KEY_SHOWN,
+    "AuditPublic": AUDIT_SHOWN,
     "SuggestionPublic": SUGGESTION_SHOWN,
     "RoundRequest": ROUND_REQUEST,
     "RoundPublic": ROUND_SHOWN,
@@ -305,6 +353,7 @@ SHAPES: dict[str, Example] = {
     "Readiness": {
         "status": "ok",
         "database": "ok",
+        "clock": "ok",
         "broker": "ok",
         "workers": "ok",
         "oldest_undelivered_event_age_s": 0.0,

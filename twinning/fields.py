@@ -2,11 +2,22 @@
 """The kinds of field that requests are made of: what they take, and the sentence that refuses the rest."""
 
 import re
-from typing import Annotated, TypeVar
+from datetime import UTC, date, datetime
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    StringConstraints,
+)
+from pydantic.fields import FieldInfo
 
-from twinning.reference import THEMES, region_of
+from twinning.reference import COUNTRIES, THEMES, region_of
 
 Item = TypeVar("Item")
 
@@ -24,6 +35,10 @@ _LANGUAGES = frozenset(
     """.split()  # noqa: SIM905  (one word a code reads better than 183 literals)
 )
 _REFERENCE = re.compile(r"[^\s/?#]{1,200}\Z")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_MOMENT = re.compile(
+    rf"{_DAY.pattern}[Tt ][0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}([.][0-9]+)?([Zz]|[+-][0-9]{{2}}:[0-9]{{2}})"
+)
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,253}\Z")
 
 
@@ -85,6 +100,27 @@ def _email(text: str) -> str:
     return text
 
 
+def _day(value: object) -> object:
+    """Take a day as RFC 3339 writes it; a mere number is none, whatever it could be counted from."""
+    if isinstance(value, date) or (isinstance(value, str) and _DAY.fullmatch(value)):
+        return value
+    raise ValueError("is not a day such as 2027-01-31")
+
+
+def _moment(value: object) -> object:
+    """Take a moment as RFC 3339 writes it, with its zone."""
+    if isinstance(value, datetime) or (isinstance(value, str) and _MOMENT.fullmatch(value)):
+        return value
+    raise ValueError("is not a moment with its time zone, such as 2027-01-31T00:00:00Z")
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """Give a moment in UTC; refuses those at the ends of time, which another zone could not name."""
+    if not 1 < moment.year < 9999:
+        raise ValueError("is no moment that every time zone can name")
+    return moment.astimezone(UTC)
+
+
 def once(values: list[Item]) -> list[Item]:
     """Refuse a list that names a thing twice."""
     if len(set(values)) != len(values):
@@ -98,23 +134,41 @@ def _months(values: list[int]) -> list[int]:
     return sorted(values)
 
 
+def _shown(**keywords: Any) -> FieldInfo:
+    """Say in the JSON Schema what a validator of ours asks for, so that readers and generators know it."""
+    info: FieldInfo = Field(json_schema_extra=keywords)
+    return info
+
+
+_PLAIN = r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
+_STORABLE = _shown(pattern=rf"^{_PLAIN}*$")
+_SAID = _shown(pattern=rf"^{_PLAIN}*[^\s\x00-\x1f\x7f]{_PLAIN}*$")
+_UNIQUE = _shown(uniqueItems=True)
+
 _Clean = Annotated[str, AfterValidator(_storable)]
 
-Line = Annotated[str, StringConstraints(max_length=300), AfterValidator(_storable), AfterValidator(_said)]
-Note = Annotated[str, StringConstraints(max_length=2000), AfterValidator(_storable)]
+Line = Annotated[
+    str, StringConstraints(max_length=300), AfterValidator(_storable), AfterValidator(_said), _SAID
+]
+Note = Annotated[str, StringConstraints(max_length=2000), AfterValidator(_storable), _STORABLE]
 Text = Annotated[
-    str, StringConstraints(max_length=20_000), AfterValidator(_storable), AfterValidator(_within_words)
+    str,
+    StringConstraints(max_length=20_000),
+    AfterValidator(_storable),
+    AfterValidator(_within_words),
+    _STORABLE,
 ]
-SaidText = Annotated[Text, AfterValidator(_said)]
-Reference = Annotated[_Clean, AfterValidator(_reference)]
-CountryCode = Annotated[_Clean, AfterValidator(_partner_country)]
-Languages = Annotated[
-    list[Annotated[_Clean, AfterValidator(_language)]], Field(max_length=20), AfterValidator(once)
+SaidText = Annotated[Text, AfterValidator(_said), _SAID]
+Reference = Annotated[
+    _Clean, AfterValidator(_reference), _shown(pattern=_REFERENCE.pattern.replace(r"\Z", "$"))
 ]
-Theme = Annotated[_Clean, AfterValidator(_theme)]
-Themes = Annotated[list[Theme], Field(max_length=20), AfterValidator(once)]
-Lines = Annotated[list[Line], Field(max_length=50), AfterValidator(once)]
-Countries = Annotated[list[CountryCode], Field(max_length=60), AfterValidator(once)]
+CountryCode = Annotated[_Clean, AfterValidator(_partner_country), _shown(enum=sorted(COUNTRIES))]
+Language = Annotated[_Clean, AfterValidator(_language), _shown(enum=sorted(_LANGUAGES))]
+Languages = Annotated[list[Language], Field(max_length=20), AfterValidator(once), _UNIQUE]
+Theme = Annotated[_Clean, AfterValidator(_theme), _shown(enum=list(THEMES))]
+Themes = Annotated[list[Theme], Field(max_length=20), AfterValidator(once), _UNIQUE]
+Lines = Annotated[list[Line], Field(max_length=50), AfterValidator(once), _UNIQUE]
+Countries = Annotated[list[CountryCode], Field(max_length=60), AfterValidator(once), _UNIQUE]
 Ids = Annotated[list[Annotated[_Clean, StringConstraints(max_length=64)]], Field(max_length=1000)]
 Email = Annotated[_Clean, AfterValidator(_email)]
 Website = Annotated[
@@ -124,6 +178,8 @@ Count = Annotated[int, Strict(), Field(ge=0, le=1_000_000_000)]
 Latitude = Annotated[float, Strict(), Field(ge=-90, le=90, allow_inf_nan=False)]
 Longitude = Annotated[float, Strict(), Field(ge=-180, le=180, allow_inf_nan=False)]
 Months = Annotated[
-    list[Annotated[int, Strict(), Field(ge=1, le=12)]], Field(max_length=12), AfterValidator(_months)
+    list[Annotated[int, Strict(), Field(ge=1, le=12)]], Field(max_length=12), AfterValidator(_months), _UNIQUE
 ]
 Flag = Annotated[bool, Strict()]
+Day = Annotated[date, BeforeValidator(_day)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_moment), AfterValidator(_in_utc)]

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The forms that cities fill in: what is asked of a practice and of a need, and what may be changed later."""
 
-from datetime import date
 from typing import Annotated
 
 from pydantic import AfterValidator, Strict, field_validator
@@ -9,6 +8,7 @@ from pydantic import Field as ShapeField
 
 from twinning.fields import (
     Count,
+    Day,
     Flag,
     Languages,
     Line,
@@ -67,10 +67,12 @@ class NeedCreate(ListingFields):
     """A need to be registered: something the city wants to learn or solve."""
 
     strength: Annotated[int, Strict(), ShapeField(ge=1, le=5)] | None = None
-    seeks: Annotated[list[SuggestionKind], AfterValidator(once)] = []
+    seeks: Annotated[
+        list[SuggestionKind], AfterValidator(once), ShapeField(json_schema_extra={"uniqueItems": True})
+    ] = []
     party_size: Count | None = None
     months: Months = []
-    expires_on: date | None = None
+    expires_on: Day | None = None
 
 
 class PracticeUpdate(PracticeCreate):

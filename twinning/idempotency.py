@@ -2,16 +2,20 @@
 """Answers kept by `Idempotency-Key`, in the transaction of what the request did."""
 
 import hashlib
+import json
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import LargeBinary, bindparam, delete, select
-from sqlmodel import Field, Session, SQLModel, col
+from sqlalchemy import LargeBinary, bindparam, delete
+from sqlmodel import Field, Session, SQLModel, col, select
 
 from twinning.database import Id, Instant, Json, now
 from twinning.errors import WrongSetting
 from twinning.vault import SETTING, Vault
 
 KEPT = timedelta(hours=24)
+# The fields of answers that hold a secret.
+SHOWN_ONCE = frozenset({"key", "secret", "callback_secret"})
 
 
 class KeptAnswer(SQLModel, table=True):
@@ -27,6 +31,8 @@ class KeptAnswer(SQLModel, table=True):
     body: bytes = Field(sa_type=LargeBinary)
     # Which key of the operator's sealed the body; null: none did.
     key_id: str | None = Field(default=None, max_length=16)
+    # What the request made, where its answer shows something that may have to be erased before the day ends.
+    about: str | None = Field(default=None, sa_type=Id, index=True)
     created_at: datetime = Field(default_factory=now, sa_type=Instant, index=True)
 
 
@@ -61,13 +67,33 @@ def put_body(session: Session, row: KeptAnswer, body: bytes) -> None:
 
 
 def body_of(session: Session, row: KeptAnswer) -> bytes:
-    """Give what was answered; raises `WrongSetting` when another key sealed it."""
+    """Give what was answered; raises `WrongSetting` when a key sealed it that is not ours."""
     if row.key_id is None:
         return row.body
     vault: Vault | None = session.info.get("vault")
     if vault is None:
         raise WrongSetting(f"{SETTING}: is not set, and a kept answer was sealed with it")
-    return vault.open(row.body.decode(), _place(row)).encode()
+    return vault.open(row.body.decode(), _place(row), row.key_id).encode()
+
+
+def reseal(session: Session, row: KeptAnswer) -> None:
+    """Seal a kept answer under the present key."""
+    put_body(session, row, body_of(session, row))
+    session.add(row)
+
+
+def erase_contact(session: Session, city_id: str) -> None:
+    """Take a city's contact out of the answers that were kept when it was registered."""
+    for row in session.exec(select(KeptAnswer).where(KeptAnswer.about == city_id)):
+        shown = json.loads(body_of(session, row))
+        put_body(session, row, json.dumps(shown | {"contact": None}, ensure_ascii=False).encode())
+        session.add(row)
+
+
+def without_secrets(session: Session, row: KeptAnswer) -> Any:
+    """Give what was answered as it may be shown later: without the secret that it showed once."""
+    shown = json.loads(body_of(session, row) or b"null")
+    return {name: value for name, value in shown.items() if name not in SHOWN_ONCE} if shown else shown
 
 
 def _place(row: KeptAnswer) -> str:

@@ -2,25 +2,32 @@
 """An endpoint's secrets and headers: several secrets live while they rotate, and all sealed at rest.
 
 A row is sealed as a whole under one key, whose id it bears, or stored plainly where the operator has set
-none. What was stored plainly is sealed when it is next written, or at once by `seal_all`.
+none. What is plain, or sealed under an older key, is sealed under the present one when it is next
+written, or at once by `seal_all`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Never
 
+from sqlalchemy import Row, inspect, or_
 from sqlalchemy.exc import SQLAlchemyError
-from sqlmodel import Session, col, select
+from sqlmodel import Session, SQLModel, col, select
 
+from twinning import idempotency
 from twinning.database import Database, now
 from twinning.endpoints import WebhookEndpoint, is_live, new_secrets
 from twinning.errors import Conflict, Invalid, WrongSetting
+from twinning.idempotency import KeptAnswer
 from twinning.settings import Settings
 from twinning.vault import SETTING, Vault, vault_of
 
 # So many secrets may sign at once: the present one and two that are being left.
 MOST_LIVE = 3
 AT_ONCE = 200
+# A row, or so much of it as signing needs: its id, key_id, headers and secrets.
+Sealed = WebhookEndpoint | Row[Any]
 
 
 def fill(session: Session, row: WebhookEndpoint, headers: Mapping[str, str]) -> None:
@@ -42,19 +49,16 @@ def put_headers(session: Session, row: WebhookEndpoint, headers: Mapping[str, st
         _store(session, row, _entries(session, row), after)
 
 
-def headers_of(session: Session, row: WebhookEndpoint) -> dict[str, str]:
+def headers_of(session: Session, row: Sealed) -> dict[str, str]:
     """Give the headers that go with each delivery, readable."""
-    vault = _vault(session, row)
-    if vault is None:
-        return row.headers
-    return {name: vault.open(value, f"{row.id}/{name}") for name, value in row.headers.items()}
+    opened = _opener(session, row)
+    return {name: opened(value, f"{row.id}/{name}") for name, value in row.headers.items()}
 
 
-def live_secrets(session: Session, row: WebhookEndpoint, moment: datetime) -> tuple[str, ...]:
+def live_secrets(session: Session, row: Sealed, moment: datetime) -> tuple[str, ...]:
     """Give the secrets that sign at a moment, newest first."""
-    vault = _vault(session, row)
-    sealed = [entry["secret"] for entry in row.secrets if is_live(entry, moment)]
-    return tuple(sealed if vault is None else [vault.open(one, row.id) for one in sealed])
+    opened = _opener(session, row)
+    return tuple(opened(entry["secret"], row.id) for entry in row.secrets if is_live(entry, moment))
 
 
 def newest(session: Session, row: WebhookEndpoint) -> str:
@@ -83,38 +87,60 @@ def rotate(session: Session, row: WebhookEndpoint, grace: timedelta) -> None:
     row.updated_at = moment
 
 
+@dataclass(frozen=True, slots=True)
+class Sealing:
+    """A table that holds what is sealed: which key sealed a row, and how to seal it anew."""
+
+    table: type[SQLModel]
+    key_id: Any
+    reseal: Callable[[Session, Any], None]
+
+
 def seal_all(database: Database) -> int:
-    """Seal what is stored plainly, where there is a key; gives how many endpoints that were."""
+    """Seal under the present key what is not, where there is a key; gives how many rows that were."""
+    endpoint = Sealing(WebhookEndpoint, col(WebhookEndpoint.key_id), _reseal)
+    answer = Sealing(KeptAnswer, col(KeptAnswer.key_id), idempotency.reseal)
+    return sum(_seal(database, each) for each in (endpoint, answer))
+
+
+def _seal(database: Database, what: Sealing) -> int:
+    """Seal a table's rows that are plain or sealed under an older key, some hundreds a transaction."""
     if database.vault is None:
         return 0
     done = 0
     while True:
         with database.transaction() as session:
-            plain = select(WebhookEndpoint).where(col(WebhookEndpoint.key_id).is_(None)).limit(AT_ONCE)
-            rows = session.exec(plain.order_by(col(WebhookEndpoint.id)).with_for_update()).all()
+            amiss = or_(what.key_id.is_(None), what.key_id != database.vault.key_id)
+            query = select(what.table).where(amiss).order_by(*inspect(what.table).primary_key)
+            rows = session.exec(query.limit(AT_ONCE).with_for_update()).all()
             for row in rows:
-                _store(session, row, row.secrets, row.headers)
+                what.reseal(session, row)
         done += len(rows)
         if len(rows) < AT_ONCE:
             return done
 
 
+def _reseal(session: Session, row: WebhookEndpoint) -> None:
+    _store(session, row, _entries(session, row), headers_of(session, row))
+
+
 def must_open(database: Database) -> None:
     """Refuse to start on secrets that this process cannot read; raises `WrongSetting`."""
-    query = select(WebhookEndpoint.key_id).where(col(WebhookEndpoint.key_id).is_not(None)).distinct()
     try:
         with database.snapshot() as session:
-            key_ids = set(session.exec(query))
+            tables = (WebhookEndpoint.key_id, KeptAnswer.key_id)
+            key_ids = {one for table in tables for one in session.scalars(select(table).distinct())}
     except SQLAlchemyError:
         # The database is away, or has no such tables yet: nothing is known to be wrong with the setting.
         return
-    if key_ids - {None if database.vault is None else database.vault.key_id}:
-        _refuse(database.vault)
+    vault = database.vault
+    if any(key_id is not None and (vault is None or not vault.knows(key_id)) for key_id in key_ids):
+        _refuse(vault)
 
 
 def check(settings: Settings, *, seal: bool = False) -> None:
     """Refuse a key that does not open what is stored, and have what is stored plainly sealed if asked to."""
-    database = Database(settings.database, vault=vault_of(settings.secrets_key))
+    database = Database(settings.database, vault=vault_of(settings.secrets_key, settings.secrets_key_old))
     try:
         must_open(database)
         if seal:
@@ -123,27 +149,26 @@ def check(settings: Settings, *, seal: bool = False) -> None:
         database.close()
 
 
-def _refuse(vault: Vault | None) -> None:
-    what = "is not set" if vault is None else "is not the key"
-    raise WrongSetting(f"{SETTING}: {what} with which the webhook secrets in this database were sealed")
+def _refuse(vault: Vault | None) -> Never:
+    what = "is not set, and" if vault is None else "lacks the key with which"
+    raise WrongSetting(f"{SETTING}: {what} webhook secrets in this database were sealed")
 
 
-def _vault(session: Session, row: WebhookEndpoint) -> Vault | None:
-    """Give what opens a row; None for one that is stored plainly."""
-    if row.key_id is None:
-        return None
+def _opener(session: Session, row: Sealed) -> Callable[[str, str], str]:
+    """Give what opens a row's texts, each in its place; those of one that is stored plainly stay."""
+    key_id = row.key_id
+    if key_id is None:
+        return lambda text, _place: text
     vault: Vault | None = session.info.get("vault")
-    if vault is None or vault.key_id != row.key_id:
+    if vault is None:
         _refuse(vault)
-    return vault
+    return lambda text, place: vault.open(text, place, key_id)
 
 
 def _entries(session: Session, row: WebhookEndpoint) -> list[dict[str, Any]]:
     """Give the secrets with the moments they end, readable."""
-    vault = _vault(session, row)
-    if vault is None:
-        return row.secrets
-    return [{**entry, "secret": vault.open(entry["secret"], row.id)} for entry in row.secrets]
+    opened = _opener(session, row)
+    return [{**entry, "secret": opened(entry["secret"], row.id)} for entry in row.secrets]
 
 
 def _store(

@@ -3,21 +3,25 @@
 
 import hashlib
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from pydantic import field_validator, model_validator
-from sqlalchemy import Row, or_, sql
+from pydantic import model_validator
+from sqlalchemy import ColumnElement, Row, or_, sql, update
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from twinning.database import Id, Instant, Json, new_id, now
 from twinning.errors import Forbidden, NotFound, Unauthorised
-from twinning.fields import Countries, Line, Reference, Shape
+from twinning.fields import Countries, Line, Moment, Reference, Shape
 from twinning.terms import Role
 
 PREFIX = "asem_"
+# A key is made and revoked and never changed, so it has one version.
+VERSION = 1
+# The same words for a key that never was, has ended or was revoked.
+REFUSED = "This key is not known, or is revoked or expired."
 
 
 class ApiKey(SQLModel, table=True):
@@ -34,6 +38,8 @@ class ApiKey(SQLModel, table=True):
     created_at: datetime = Field(default_factory=now, sa_type=Instant)
     expires_at: datetime | None = Field(default=None, sa_type=Instant)
     revoked_at: datetime | None = Field(default=None, sa_type=Instant)
+    # To the minute: it is written down once a minute at most, beside the requests.
+    last_used_at: datetime | None = Field(default=None, sa_type=Instant)
 
 
 # Written once, since every request asks it.
@@ -49,7 +55,9 @@ class ApiKeyCreate(Shape):
     name: Line
     countries: Countries = []
     city_id: Reference | None = None
-    expires_at: datetime | None = None
+    expires_at: Moment | None = None
+    # The key that this one is to follow, whose webhook endpoints, rounds and previews become this one's.
+    replaces: Reference | None = None
 
     @model_validator(mode="after")
     def _fits_its_role(self) -> "ApiKeyCreate":
@@ -59,19 +67,6 @@ class ApiKeyCreate(Shape):
         if (self.role is Role.CITY) != (self.city_id is not None):
             raise ValueError("city_id belongs to a city's key, and only there")
         return self
-
-    @field_validator("expires_at")
-    @classmethod
-    def _in_utc(cls, moment: datetime | None) -> datetime | None:
-        """Ask for a time zone, and for a moment that UTC can name."""
-        if moment is None:
-            return None
-        if moment.tzinfo is None:
-            raise ValueError("needs a time zone, such as 2027-01-31T00:00:00Z")
-        try:
-            return moment.astimezone(UTC)
-        except OverflowError:
-            raise ValueError("is no moment that UTC can name") from None
 
 
 class ApiKeyPublic(Shape):
@@ -84,6 +79,7 @@ class ApiKeyPublic(Shape):
     city_id: str | None
     created_at: datetime
     expires_at: datetime | None
+    last_used_at: datetime | None
 
 
 class ApiKeyShown(ApiKeyPublic):
@@ -100,6 +96,7 @@ class Caller:
     role: Role
     countries: frozenset[str] = frozenset()
     city_id: str | None = None
+    name: str = ""
 
     @property
     def is_staff(self) -> bool:
@@ -133,7 +130,7 @@ def digest(key: str) -> str:
 def create(session: Session, wanted: ApiKeyCreate) -> tuple[ApiKey, str]:
     """Make a key; gives its row and, this once, the key."""
     key = PREFIX + secrets.token_urlsafe(32)
-    row = ApiKey(**wanted.model_dump(), key_hash=digest(key))
+    row = ApiKey(**wanted.model_dump(exclude={"replaces"}), key_hash=digest(key))
     session.add(row)
     return row, key
 
@@ -145,15 +142,32 @@ def is_live(row: ApiKey | Row[Any], moment: datetime) -> bool:
 
 def caller_of(row: ApiKey | Row[Any]) -> Caller:
     """Read a key's row as a caller."""
-    return Caller(row.id, Role(row.role), frozenset(row.countries), row.city_id)
+    return Caller(row.id, Role(row.role), frozenset(row.countries), row.city_id, row.name)
 
 
 def identify(session: Session, key: str) -> Caller:
     """Find who bears a key; raises `Unauthorised` for one that is unknown, revoked or expired."""
     row = session.connection().execute(_BY_HASH, {"key_hash": digest(key)}).first()
     if row is None or not is_live(row, now()):
-        raise Unauthorised("This key is not known, or is revoked or expired.")
+        raise Unauthorised(REFUSED)
     return caller_of(row)
+
+
+def good_by_hash(session: Session, key_hash: str) -> str | None:
+    """Give the id of a key that is good now, found by its hash."""
+    return session.exec(select(ApiKey.id).where(ApiKey.key_hash == key_hash, *_live())).first()
+
+
+def live_hashes(session: Session, most: int) -> dict[str, str]:
+    """Give the ids of keys that are good now by their hashes, the newest when there are too many."""
+    query = select(ApiKey.key_hash, ApiKey.id).where(*_live()).order_by(col(ApiKey.id).desc()).limit(most)
+    return dict(session.exec(query).all())
+
+
+def note_uses(session: Session, uses: Mapping[str, datetime]) -> None:
+    """Keep when keys were used last."""
+    for key_id, moment in sorted(uses.items()):
+        session.execute(update(ApiKey).where(col(ApiKey.id) == key_id).values(last_used_at=moment))
 
 
 def good_among(session: Session, key_ids: Collection[str]) -> set[str]:
@@ -165,11 +179,16 @@ def good_among(session: Session, key_ids: Collection[str]) -> set[str]:
 
 def live(session: Session, most: int | None = None, after: str | None = None) -> Sequence[ApiKey]:
     """Give the keys that are not revoked or expired, oldest first."""
-    expiry = col(ApiKey.expires_at)
-    good = select(ApiKey).where(col(ApiKey.revoked_at).is_(None), or_(expiry.is_(None), expiry > now()))
+    good = select(ApiKey).where(*_live())
     if after is not None:
         good = good.where(col(ApiKey.id) > after)
     return session.exec(good.order_by(col(ApiKey.id)).limit(most)).all()
+
+
+def _live() -> tuple[ColumnElement[bool], ...]:
+    """Ask whether a key is good now."""
+    expiry = col(ApiKey.expires_at)
+    return col(ApiKey.revoked_at).is_(None), or_(expiry.is_(None), expiry > now())
 
 
 def get(session: Session, key_id: str) -> ApiKey:

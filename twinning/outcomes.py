@@ -8,9 +8,10 @@ endpoint meanwhile; so nobody waits for each other in a circle.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, bindparam, or_, select, update
+from sqlalchemy import Select, Update, bindparam, literal_column, null, or_, select, update
 from sqlmodel import Session, col
 
 from twinning import switching, tallies, verification
@@ -82,23 +83,35 @@ def _lock_ailing(session: Session, outcomes: Sequence[Outcome]) -> Sequence[Webh
     """Lock, in order, the endpoints whose health these outcomes may change; there may be none."""
     failed = {o.sending.endpoint_id for o in outcomes if o.state is not DeliveryState.DELIVERED or o.echoed}
     all_of_them = {outcome.sending.endpoint_id for outcome in outcomes}
+    named = {"failed": sorted(failed), "named": sorted(all_of_them)}
+    return session.scalars(_ailing(), named, execution_options={"populate_existing": True}).all()
+
+
+@cache
+def _ailing() -> Select[Any]:
+    """Build the statement once that locks endpoints that have failed, now or since their last success."""
     query = select(WebhookEndpoint).where(
         or_(
-            col(WebhookEndpoint.id).in_(failed),
-            col(WebhookEndpoint.id).in_(all_of_them) & (col(WebhookEndpoint.failures) > 0),
+            col(WebhookEndpoint.id).in_(bindparam("failed", expanding=True)),
+            col(WebhookEndpoint.id).in_(bindparam("named", expanding=True))
+            & (col(WebhookEndpoint.failures) > 0),
         )
     )
-    return session.scalars(
-        query.order_by(col(WebhookEndpoint.id)).with_for_update(key_share=True),
-        execution_options={"populate_existing": True},
-    ).all()
+    return query.order_by(col(WebhookEndpoint.id)).with_for_update(key_share=True)
 
 
 def _lock(session: Session, outcomes: Sequence[Outcome]) -> dict[str, int]:
     """Lock the deliveries, in order, and give their fences."""
     ids = {outcome.sending.delivery_id for outcome in outcomes}
-    query = select(col(Delivery.id), col(Delivery.fence)).where(col(Delivery.id).in_(ids))
-    return {row[0]: row[1] for row in session.execute(query.order_by(col(Delivery.id)).with_for_update())}
+    return {row[0]: row[1] for row in session.connection().execute(_locking(), {"ids": sorted(ids)})}
+
+
+@cache
+def _locking() -> Select[str, int]:
+    """Build the statement once that locks deliveries."""
+    query = select(col(Delivery.id), col(Delivery.fence))
+    named = query.where(col(Delivery.id).in_(bindparam("ids", expanding=True)))
+    return named.order_by(col(Delivery.id)).with_for_update()
 
 
 def _is_held(outcome: Outcome, fences: Mapping[str, int]) -> bool:
@@ -186,9 +199,7 @@ def _write_states(
     done = [o.sending.delivery_id for o in held if o.state is DeliveryState.DELIVERED]
     if done:
         # All of these get the same values, so that one statement does for however many.
-        change = update(Delivery).where(col(Delivery.id).in_(done))
-        values = {"state": DeliveryState.DELIVERED, "due_at": None, "leased_by": None, "updated_at": moment}
-        session.connection().execute(change.values(values))
+        session.connection().execute(_delivering(), {"done": done, "moment": moment})
     others = [_new_state(o, closed) for o in held if o.state is not DeliveryState.DELIVERED]
     if others:
         change = update(Delivery).where(col(Delivery.id) == bindparam("delivery"))
@@ -200,6 +211,18 @@ def _write_states(
             updated_at=moment,
         )
         session.connection().execute(change, others)
+
+
+@cache
+def _delivering() -> Update:
+    """Build the statement once that writes deliveries down as delivered."""
+    change = update(Delivery).where(col(Delivery.id).in_(bindparam("done", expanding=True)))
+    return change.values(
+        state=literal_column(f"'{DeliveryState.DELIVERED}'"),
+        due_at=null(),
+        leased_by=null(),
+        updated_at=bindparam("moment"),
+    )
 
 
 def _new_state(outcome: Outcome, closed: Mapping[str, bool]) -> dict[str, Any]:
@@ -219,11 +242,17 @@ def _write_log(session: Session, lines: Sequence[dict[str, Any]]) -> None:
     """Write attempts over what was written when they began."""
     if not lines:
         return
+    session.connection().execute(_logging(), lines)
+
+
+@cache
+def _logging() -> Update:
+    """Build the statement once that writes an attempt down."""
     change = update(Attempt).where(
         col(Attempt.delivery_id) == bindparam("of_delivery"), col(Attempt.number) == bindparam("of_number")
     )
     values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in LOGGED}
-    session.connection().execute(change.values(values), lines)
+    return change.values(values)
 
 
 def _log_line(outcome: Outcome, *, held: bool) -> dict[str, Any]:

@@ -9,6 +9,7 @@ Nothing goes that anything still points to, and whatever is locked is left for t
 - What is held for an endpoint that is off for 30 days is given up.
 - Of the catalogue's changes the last one of each subject stays for ever: a worker that was away reads which
   things have changed, and how often they did is nothing to it. So there is no gap, however long it was away.
+- An entry of the audit log goes after two years.
 """
 
 import time
@@ -19,6 +20,8 @@ from typing import Any, Final
 from sqlalchemy import delete, exists, func, or_, select, update
 from sqlmodel import Session, col
 
+from twinning import audit
+from twinning.audit import AuditEntry
 from twinning.catalogue import Change, TermCounts
 from twinning.database import Database, now
 from twinning.endpoints import Attempt, Delivery, WebhookEndpoint, is_state
@@ -174,6 +177,16 @@ def _counts(database: Database, _moment: datetime) -> Iterator[int]:
     )
 
 
+def _audit(database: Database, moment: datetime) -> Iterator[int]:
+    """Drop the entries of the audit log that are old."""
+    query = select(col(AuditEntry.id)).where(col(AuditEntry.at) < moment - audit.KEPT).limit(BATCH)
+    yield from _until_none(
+        database,
+        lambda session: session.scalars(query).all(),
+        lambda session, ids: [session.execute(delete(AuditEntry).where(col(AuditEntry.id).in_(ids)))],
+    )
+
+
 def _until_none(
     database: Database,
     find: Callable[[Session], Sequence[Any]],
@@ -195,4 +208,4 @@ def _batches(all_of_them: Sequence[int]) -> Iterator[Sequence[int]]:
 
 
 # The changes go first, while the old events that tell their time are there.
-STEPS: Final[tuple[Step, ...]] = (_changes, _held, _log, _events, _blocks, _counts)
+STEPS: Final[tuple[Step, ...]] = (_changes, _held, _log, _events, _blocks, _counts, _audit)

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from pydantic import AwareDatetime
 from sqlalchemy import BigInteger, Row, func, insert, select
 from sqlmodel import Field, Session, SQLModel, col
 
@@ -18,7 +17,7 @@ from twinning.database import Id, Instant, new_id, now, ring_after
 from twinning.endpoints import Delivery, WebhookEndpoint
 from twinning.errors import Conflict, Invalid, NotFound
 from twinning.events import EventType, Facets
-from twinning.fields import Shape
+from twinning.fields import Moment, Shape
 from twinning.keys import ApiKey, Caller, caller_of, is_live
 from twinning.outbox import EventCity, StoredEvent
 from twinning.terms import Bell, DeliveryState, ReplayOnly, ReplayState, Work
@@ -56,8 +55,8 @@ class Replay(SQLModel, table=True):
 class ReplayRequest(Shape):
     """What to send again of the events from `since` to `until` (null: now): failed, missing, or all."""
 
-    since: AwareDatetime
-    until: AwareDatetime | None = None
+    since: Moment
+    until: Moment | None = None
     only: ReplayOnly = ReplayOnly.FAILED
 
 

@@ -77,14 +77,6 @@ class RoundRequest(Shape):
     cross_region: Flag = True
     callback_url: str | None = ShapeField(default=None, max_length=2100)
 
-    @field_validator("assignment")
-    @classmethod
-    def _shared_out(cls, assignment: Assignment, info: ValidationInfo) -> Assignment:
-        """Refuse what has no exact answer in time: sharing out sets of up to eight cities."""
-        if assignment is Assignment.BALANCED and info.data.get("kind") is SuggestionKind.SEMINAR:
-            raise ValueError("seminars are not balanced; ask for top")
-        return assignment
-
     @field_validator("cross_region")
     @classmethod
     def _fits(cls, cross_region: bool, info: ValidationInfo) -> bool:
@@ -103,7 +95,10 @@ class Progress(Shape):
 
 
 class RoundSummary(Shape):
-    """What came of a round: `score_loss` is the share of the `top` lists' total score that balance costs."""
+    """What came of a round: `score_loss` is the share of the `top` lists' total score that balance costs.
+
+    `optimality_gap` is how far a balanced choice can be from the best one, as a share: 0 when none is better.
+    """
 
     cities: int
     cities_without_suggestion: int
@@ -112,6 +107,7 @@ class RoundSummary(Shape):
     # Rounds of before these were counted have none.
     total_score: float | None = None
     score_loss: float | None = None
+    optimality_gap: float | None = None
 
 
 class RoundPublic(Shape):

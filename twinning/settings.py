@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from twinning.errors import WrongSetting
@@ -30,6 +30,8 @@ class Settings(BaseSettings):
     public_url: str = "http://127.0.0.1:8000"
     log_format: Literal["console", "json"] = "console"
     rate_per_minute: Annotated[int, Field(ge=0)] = 600
+    # The proxies whose word is taken for where a request came from.
+    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
     webhook_allow_cidrs: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
     webhook_allow_http: bool = False
     webhook_verify: bool = False
@@ -39,6 +41,8 @@ class Settings(BaseSettings):
     per_city: Annotated[int, Field(ge=1, le=50)] = 3
     moderation: bool = False
     secrets_key: str = ""
+    # The key before, while what it has sealed is moved over.
+    secrets_key_old: str = ""
     # How often each worker looks for itself at what is due; 0 leaves it to the bell alone, which is
     # only for the test that shows the scan to be needed.
     scan_interval_s: Annotated[float, Field(ge=0, le=60)] = 1.0
@@ -46,7 +50,7 @@ class Settings(BaseSettings):
     # Standing suggestions are all scored again so often, and only real changes are announced.
     refresh_interval_s: Annotated[float, Field(ge=1)] = 86400.0
 
-    @field_validator("webhook_allow_cidrs", mode="before")
+    @field_validator("trusted_proxies", "webhook_allow_cidrs", mode="before")
     @classmethod
     def _networks(cls, value: object) -> object:
         """Read a list of networks separated by commas or blanks."""
@@ -78,12 +82,20 @@ class Settings(BaseSettings):
             raise ValueError("this version does not offer it yet; leave it unset")
         return value
 
-    @field_validator("secrets_key")
+    @field_validator("secrets_key", "secrets_key_old")
     @classmethod
     def _long_enough(cls, value: str) -> str:
         """Refuse a key that could be guessed; none at all is allowed, and stores secrets as they are."""
         if value and len(value) < SHORTEST_KEY:
             raise ValueError(f"needs {SHORTEST_KEY} characters or more, as from `openssl rand -base64 32`")
+        return value
+
+    @field_validator("secrets_key_old")
+    @classmethod
+    def _beside_a_new_one(cls, value: str, known: ValidationInfo) -> str:
+        """Refuse an old key without a new one: what it has sealed would never be sealed anew."""
+        if value and known.data.get("secrets_key") == "":
+            raise ValueError("is taken beside TWINNING_SECRETS_KEY only, while that is changed")
         return value
 
     @field_validator("database_url")
@@ -134,7 +146,11 @@ class Settings(BaseSettings):
             name = PREFIX + str(first["loc"][0]).upper()
             what = str(first["msg"]).removeprefix("Value error, ")
             # A URL may hold a password, which must not reach a log.
-            shown = "" if name.endswith(("_URL", "_KEY")) else f" (it is {os.environ.get(name, '')!r})"
+            shown = (
+                ""
+                if name.endswith(("_URL", "_KEY", "_KEY_OLD"))
+                else f" (it is {os.environ.get(name, '')!r})"
+            )
             raise WrongSetting(f"{name}: {what}{shown}") from None
 
 

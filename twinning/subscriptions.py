@@ -212,8 +212,11 @@ def _asks_for(row: WebhookEndpoint) -> tuple[object, ...]:
     return row.url, frozenset(row.event_types), EndpointFilters.model_validate(row.filters)
 
 
-def change(session: Session, row: WebhookEndpoint, wanted: EndpointUpdate, rules: Rules) -> None:
-    """Change the fields that were sent; switching on releases what was held."""
+def change(session: Session, row: WebhookEndpoint, wanted: EndpointUpdate, rules: Rules) -> frozenset[str]:
+    """Change the fields that were sent; switching on releases what was held.
+
+    Gives the names of those that are different now; headers, which are sealed, count whenever they are sent.
+    """
     fields = wanted.model_dump(mode="json", include=wanted.model_fields_set)
     if "url" in fields:
         fields["url"] = checked(wanted.url, rules, "/url")
@@ -225,7 +228,10 @@ def change(session: Session, row: WebhookEndpoint, wanted: EndpointUpdate, rules
         setattr(row, name, value)
     if "rate_per_second" in changed:
         row.rate_clock = None
-    if changed or enabled != row.enabled or "headers" in wanted.model_fields_set:
+    different = frozenset(changed) | (wanted.model_fields_set & {"headers"})
+    if enabled != row.enabled:
+        different |= {"enabled"}
+    if different:
         row.version += 1
         row.updated_at = now()
         session.add(row)
@@ -233,6 +239,7 @@ def change(session: Session, row: WebhookEndpoint, wanted: EndpointUpdate, rules
         switching.enable(session, row)
     elif row.enabled and not enabled:
         switching.disable(session, row, "its owner")
+    return different
 
 
 def public(row: WebhookEndpoint) -> EndpointPublic:

@@ -34,6 +34,14 @@ def changeable_city(session: Session, caller: Caller, city_id: str) -> City:
     return city
 
 
+def whole_city(session: Session, caller: Caller, city_id: str) -> City:
+    """Find a city of which everything may be read, a withdrawn one as well."""
+    city = session.get(City, city_id)
+    if city is None or not caller.owns(city.id, city.country):
+        raise NotFound("There is no such city in this key's care.")
+    return city
+
+
 def readable_listing(session: Session, caller: Caller, kind: ListingKind, listing_id: str) -> Listing:
     """Find a listing to be read."""
     listing = listings.get(session, kind, listing_id)

@@ -63,7 +63,7 @@ def handed_over(endpoint: Callable[..., Any]) -> Callable[..., Coroutine[Any, An
     if request_name is None:
         asked.append(inspect.Parameter(_ASKED_BY, inspect.Parameter.KEYWORD_ONLY, annotation=Request))
     # What FastAPI sees is this function with this signature, and not the one that it stands for.
-    del handed.__wrapped__  # type: ignore[attr-defined]
+    del handed.__wrapped__
     handed.__signature__ = signature.replace(parameters=asked)  # type: ignore[attr-defined]
     return handed
 
@@ -95,7 +95,7 @@ def _written(route: APIRoute, given: Any) -> bytes:
     declared = field.field_info.annotation
     if isinstance(declared, type) and type(given) is not declared and issubclass(declared, type(given)):
         # A page that was made without saying of what: each of its items has been checked by itself.
-        given = declared.model_construct(**dict(given))  # type: ignore[attr-defined]
+        given = declared.model_construct(**dict(given))
     elif type(given) is not declared and type(given) not in get_args(declared):
         given, flaws = field.validate(given, {}, loc=("response",))
         if flaws:

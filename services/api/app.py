@@ -4,20 +4,26 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import cast
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
-from starlette.responses import Response
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from services import broker, logs
 from services.api import openapi, problems
+from services.api.asking import rules_of
 from services.api.envelope import Envelope
 from services.api.following import Follower
 from services.api.metrics import Metrics
+from services.api.receivers import Receivers
 from services.api.routes import (
+    audit,
     cities,
+    city_export,
     deliveries,
     delivery_log,
+    documentation,
     endpoints,
     events,
     health,
@@ -30,6 +36,7 @@ from services.api.routes import (
     suggestions,
 )
 from services.api.transactions import House, KeyedRoute
+from services.lookups import Resolve, SystemLookup
 from twinning.database import Database
 from twinning.settings import Settings
 from twinning.terms import Bell
@@ -38,11 +45,18 @@ from twinning.vault import vault_of
 PREFIX = "/v1"
 
 
-def make_app(settings: Settings, *, ring: Callable[[Bell], None] | None = None) -> FastAPI:
-    """Make the application; `ring` hears the bells of each committed transaction and must not wait."""
-    database = Database(settings.database, ring, vault_of(settings.secrets_key))
+def make_app(
+    settings: Settings, *, ring: Callable[[Bell], None] | None = None, resolve: Resolve | None = None
+) -> FastAPI:
+    """Make the application; `ring` hears the bells of each committed transaction and must not wait.
+
+    `resolve` replaces the system's look-up of receivers' names.
+    """
+    database = Database(settings.database, ring, vault_of(settings.secrets_key, settings.secrets_key_old))
     house = House.of(settings, database)
     follower = Follower(house)
+    lookup = None if resolve else SystemLookup()
+    receivers = Receivers(resolve or cast("SystemLookup", lookup), rules_of(settings))
     metrics = Metrics(database, lambda: follower.streams)
 
     @asynccontextmanager
@@ -50,6 +64,9 @@ def make_app(settings: Settings, *, ring: Callable[[Bell], None] | None = None) 
         yield
         follower.close()
         house.scribe.close()
+        if lookup is not None:
+            lookup.close()
+        await house.gate.close()
         database.close()
 
     app = FastAPI(
@@ -60,16 +77,27 @@ def make_app(settings: Settings, *, ring: Callable[[Bell], None] | None = None) 
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
-        middleware=[Middleware(Envelope, last_net=_last_net, answered=metrics.answered)],
+        middleware=[
+            Middleware(
+                ProxyHeadersMiddleware, trusted_hosts=[str(each) for each in settings.trusted_proxies]
+            ),
+            Middleware(
+                Envelope, refuse=problems.problem, answered=metrics.answered, headers=_headers(settings)
+            ),
+        ],
     )
     app.state.house, app.state.follower, app.state.metrics = house, follower, metrics
+    app.state.receivers = receivers
     problems.install(app)
     app.include_router(health.router)
+    app.include_router(documentation.router)
     front = APIRouter(prefix=PREFIX, route_class=KeyedRoute)
     for part in (
         reference,
         cities,
+        city_export,
         keys,
+        audit,
         previews,
         rounds,
         suggestions,
@@ -95,5 +123,7 @@ def application() -> FastAPI:
     return make_app(settings, ring=bell.ring if bell else None)
 
 
-def _last_net(request: Request) -> Response:
-    return problems.problem(request, 500, "Something went wrong here; the log has it under the request's id.")
+def _headers(settings: Settings) -> dict[str, str]:
+    """Hold browsers to https where the public address has it."""
+    secure = settings.public_url.startswith("https:")
+    return {"Strict-Transport-Security": "max-age=31536000"} if secure else {}

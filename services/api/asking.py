@@ -13,6 +13,7 @@ from starlette.responses import Response
 from services.api import access
 from services.api.transactions import Afterwards
 from twinning import (
+    audit,
     cities,
     endpoints,
     keyring,
@@ -61,6 +62,9 @@ def ask_round(
         url = subscriptions.checked(wanted.callback_url, rules, "/callback_url")
         wanted = wanted.model_copy(update={"callback_url": url})
     row = rounds.ask(session, wanted, caller.key_id)
+    audit.note(
+        session, "matching_round.asked", row.id, city_id=caller.city_id, fields=wanted.model_fields_set
+    )
     if wanted.callback_url is None:
         return row, None
     callback = EndpointCreate(url=wanted.callback_url, event_types=["matching_round.*"])
@@ -75,6 +79,8 @@ def make_endpoint(
     row = subscriptions.create(session, owner_id, wanted, rules_of(settings), round_id)
     if settings.webhook_verify:
         verification.begin(session, row)
+    if round_id is None:
+        audit.note(session, "webhook_endpoint.made", row.id, fields=wanted.model_fields_set)
     return row
 
 
@@ -83,7 +89,9 @@ def change_endpoint(
 ) -> None:
     """Change an endpoint; a new URL has to prove itself, and so has one that is tried again."""
     url, enabled = row.url, row.enabled
-    subscriptions.change(session, row, wanted, rules_of(settings))
+    changed = subscriptions.change(session, row, wanted, rules_of(settings))
+    if changed:
+        audit.note(session, "webhook_endpoint.updated", row.id, fields=changed)
     asked_again = row.challenge is not None and row.enabled and not enabled
     if asked_again or (settings.webhook_verify and row.url != url):
         verification.begin(session, row)
@@ -101,6 +109,7 @@ def retry(session: Session, row: Delivery) -> Delivery:
     if not endpoint.is_open and row.state != DeliveryState.PENDING:
         raise Conflict("The receiver has to echo its challenge first.", code="endpoint-unverified")
     switching.send_again(session, [row.id], DeliveryState.PENDING)
+    audit.note(session, "delivery.retried", row.id)
     session.refresh(row)
     return row
 
@@ -109,6 +118,7 @@ def cancel_round(session: Session, caller: Caller, round_id: str) -> MatchingRou
     """Stop a round; raises `Conflict` when it has ended."""
     row = access.own_round(session, caller, round_id, hold=True)
     rounds.cancel(session, row)
+    audit.note(session, "matching_round.cancelled", row.id, city_id=caller.city_id)
     session.flush()
     told = rounds.public(session, row)
     outbox.record(session, MatchingRoundCancelled(data=told, asked_by=row.asked_by))
@@ -172,6 +182,7 @@ def ping(session: Session, endpoint: WebhookEndpoint, settings: Settings) -> Aft
     note = EndpointNote(endpoint_id=endpoint.id, url=endpoint.url, message="A test delivery.")
     event = WebhookEndpointPing(data=note, owner=endpoint.owner_id, anyway=True)
     event_id = outbox.record(session, event)
+    audit.note(session, "webhook_endpoint.pinged", endpoint.id)
     endpoint_id = endpoint.id
 
     def look(session: Session) -> Response | None:

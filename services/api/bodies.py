@@ -7,9 +7,11 @@ that every reader understands. What is wrong is kept and told later, once the ke
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import Message
+from itertools import accumulate
 from typing import Any, Never
 
 from fastapi import Request
@@ -17,8 +19,15 @@ from starlette.exceptions import HTTPException
 
 from twinning.errors import Flaw, Invalid
 
-LONGEST_BODY = 1024 * 1024
+LONGEST_BODY = 256 * 1024
 LONGEST_NUMBER = 30
+LONGEST_FRACTION = 100
+# No shape of ours comes near these; more would only cost time before it is refused.
+DEEPEST = 32
+MOST_NAMES = 1000
+# A text to its end, or to that of the body: one that does not end is passed over once, not from each quote.
+_TEXT = re.compile(r'"(?>(?:[^"\\]++|\\.)*)(?:"|\\?\Z)', re.DOTALL)
+_BRACKETS = {"[": 1, "{": 1, "]": -1, "}": -1}
 # What no database can store: NUL, and halves of surrogate pairs. JSON can spell them only by escapes.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -49,7 +58,7 @@ class ReadRequest(Request):
 
 
 async def read(request: Request, wanted: bool) -> Body:
-    """Read a body of at most a mebibyte, and its JSON when one is `wanted`; 413 for a longer one."""
+    """Read a body, and its JSON when one is `wanted`; 413 for one that is too long."""
     chunks, size = [], 0
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length[:20]) > LONGEST_BODY:
@@ -86,6 +95,7 @@ def parse(raw: bytes) -> Any:
     """Read JSON strictly: `HTTPException` 400 for what is none, `Invalid` for what nobody could store."""
     try:
         text = raw.decode("utf-8")
+        _must_be_flat(text)
         value = json.loads(
             text,
             object_pairs_hook=_each_name_once,
@@ -97,18 +107,26 @@ def parse(raw: bytes) -> Any:
         raise HTTPException(400, "The body is not UTF-8.") from None
     except json.JSONDecodeError as error:
         raise HTTPException(400, f"The body is not JSON: {error.msg} at character {error.pos}.") from None
-    except RecursionError:
-        raise HTTPException(400, "The body is nested too deeply.") from None
     if "\\u" in text and (flaws := [Flaw(*found) for found in _unstorable(value)]):
         raise Invalid("The body holds characters that cannot be stored.", flaws[:20])
     return value
 
 
+def _must_be_flat(text: str) -> None:
+    """Refuse what is nested too deeply, before it is parsed; brackets inside texts do not count."""
+    if text.count("[") + text.count("{") <= DEEPEST:
+        return
+    steps = (_BRACKETS.get(each, 0) for each in _TEXT.sub("", text))
+    if max(accumulate(steps), default=0) > DEEPEST:
+        raise HTTPException(400, f"The body is nested too deeply; {DEEPEST} levels are taken.")
+
+
 def _each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MOST_NAMES:
+        raise Invalid.field("", f"An object has {len(pairs)} names; {MOST_NAMES} are taken at most.")
     made = dict(pairs)
     if len(made) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
         raise Invalid.field("", f"An object names {twice[:100]!a} twice.")
     return made
 
@@ -124,6 +142,8 @@ def _integer(digits: str) -> int:
 
 
 def _number(digits: str) -> float:
+    if len(digits) > LONGEST_FRACTION:
+        raise Invalid.field("", f"A number has {len(digits)} digits; {LONGEST_FRACTION} are taken at most.")
     value = float(digits)
     if value in {float("inf"), float("-inf")}:
         raise Invalid.field("", f"The number {digits[:LONGEST_NUMBER]} is out of range.")

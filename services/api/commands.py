@@ -4,11 +4,13 @@
 A command works in the caller's transaction and never commits. What did not change makes no event.
 """
 
+from collections.abc import Iterable
+
 from sqlmodel import Session
 
 from services.api import access
 from services.api.dependencies import must_match
-from twinning import cities, keys, listings, outbox
+from twinning import audit, cities, handover, idempotency, keys, listings, outbox
 from twinning.cities import City, CityCreate, CityUpdate
 from twinning.database import now
 from twinning.errors import Invalid, NotFound
@@ -52,6 +54,7 @@ def register_city(session: Session, caller: Caller, wanted: CityCreate) -> City:
     access.must_place(caller, wanted.country)
     city = cities.register(session, wanted)
     outbox.record(session, CityRegistered(data=cities.public(city)))
+    audit.note(session, "city.registered", city.id, city_id=city.id, fields=wanted.model_fields_set)
     return city
 
 
@@ -63,8 +66,13 @@ def change_city(
     must_match(if_match, city.version)
     if "country" in wanted.model_fields_set:
         caller.must_own(city.id, wanted.country)
-    if cities.change(session, city, wanted) - _UNTOLD:
+    changed = cities.change(session, city, wanted)
+    if changed - _UNTOLD:
         outbox.record(session, CityUpdated(data=cities.public(city)))
+    if changed & _UNTOLD:
+        idempotency.erase_contact(session, city.id)
+    if changed:
+        audit.note(session, "city.updated", city.id, city_id=city.id, fields=changed)
     return city
 
 
@@ -76,8 +84,11 @@ def withdraw_city(session: Session, caller: Caller, city_id: str, if_match: str 
         _withdraw(session, city, listing)
     for key in keys.of_city(session, city.id):
         keys.revoke(session, key)
+        audit.note(session, "api_key.revoked", key.id, city_id=city.id)
     cities.withdraw(session, city)
+    idempotency.erase_contact(session, city.id)
     outbox.record(session, CityWithdrawn(data=cities.public(city)))
+    audit.note(session, "city.withdrawn", city.id, city_id=city.id)
 
 
 def register_listing(session: Session, caller: Caller, city_id: str, wanted: ListingCreate) -> Listing:
@@ -141,13 +152,20 @@ def make_key(session: Session, caller: Caller, wanted: ApiKeyCreate) -> tuple[Ap
             cities.get(session, wanted.city_id)
         except NotFound:
             raise Invalid.field("/city_id", "There is no such city.") from None
-    return keys.create(session, wanted)
+    row, key = keys.create(session, wanted)
+    if wanted.replaces is not None:
+        handover.hand_over(session, wanted.replaces, row)
+    audit.note(session, "api_key.made", row.id, city_id=row.city_id, fields=wanted.model_fields_set)
+    return row, key
 
 
-def revoke_key(session: Session, caller: Caller, key_id: str) -> None:
+def revoke_key(session: Session, caller: Caller, key_id: str, if_match: str | None) -> None:
     """End a key at once; staff only."""
     caller.must_be(Role.STAFF)
-    keys.revoke(session, keys.get(session, key_id))
+    row = keys.get(session, key_id)
+    must_match(if_match, keys.VERSION)
+    keys.revoke(session, row)
+    audit.note(session, "api_key.revoked", row.id, city_id=row.city_id)
 
 
 def _register(session: Session, city: City, wanted: ListingCreate) -> Listing:
@@ -155,19 +173,27 @@ def _register(session: Session, city: City, wanted: ListingCreate) -> Listing:
         raise Invalid.field("/state", "What is registered cannot be withdrawn already.")
     listing = listings.register(session, city, wanted)
     _tell(session, _REGISTERED[listing.kind], city, listing)
+    _note(session, "registered", listing, wanted.model_fields_set)
     return listing
 
 
 def _change(session: Session, city: City, listing: Listing, wanted: ListingUpdate) -> None:
-    if not listings.change(session, listing, wanted):
+    changed = listings.change(session, listing, wanted)
+    if not changed:
         return
     went = listing.state == ListingState.WITHDRAWN
     _tell(session, (_WITHDRAWN if went else _UPDATED)[listing.kind], city, listing)
+    _note(session, "withdrawn" if went else "updated", listing, changed)
 
 
 def _withdraw(session: Session, city: City, listing: Listing) -> None:
     listings.withdraw(session, listing)
     _tell(session, _WITHDRAWN[listing.kind], city, listing)
+    _note(session, "withdrawn", listing)
+
+
+def _note(session: Session, what: str, listing: Listing, fields: Iterable[str] = ()) -> None:
+    audit.note(session, f"{listing.kind}.{what}", listing.id, city_id=listing.city_id, fields=fields)
 
 
 def _tell(session: Session, event: type[Event], city: City, listing: Listing) -> None:

@@ -6,16 +6,21 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Self, TypeVar
 
 from fastapi import Depends, Header, Path, Request
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 from pydantic.json_schema import WithJsonSchema
 from sqlmodel import Session
 
 from services.api.transactions import house_of
 from twinning.errors import Invalid, NotFound, Stale
-from twinning.fields import Reference, Shape
+from twinning.fields import Moment, Reference, Shape
 from twinning.keys import Caller
 from twinning.settings import Settings
 
@@ -23,16 +28,6 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _STORABLE = re.compile(r"[^\x00-\x1f\x7f]*")
 
 Item = TypeVar("Item")
-
-
-async def _session(request: Request) -> Session:
-    session: Session = request.state.session
-    return session
-
-
-async def _caller(request: Request) -> Caller:
-    caller: Caller = request.state.caller
-    return caller
 
 
 async def _settings(request: Request) -> Settings:
@@ -57,8 +52,9 @@ def _filter(text: str) -> str:
     return text
 
 
-Db = Annotated[Session, Depends(_session)]
-Who = Annotated[Caller, Depends(_caller)]
+# These two are filled in where the transaction is, by `answering.handed_over`; FastAPI never sees them.
+Db = Annotated[Session, "the session of the request's transaction"]
+Who = Annotated[Caller, "who asks, as the transaction knows them"]
 House = Annotated[Settings, Depends(_settings)]
 Identifier = Annotated[
     str, Path(), AfterValidator(_identifier), WithJsonSchema({"type": "string", "format": "uuid"})
@@ -87,6 +83,20 @@ class Page(Shape):
         if not shaped or not all(map(_is_place, place)):
             raise Invalid.field("/query/cursor", "This is not a cursor that a list gave.")
         return tuple(place)
+
+
+class Span(Page):
+    """A page of what was made within a span of time."""
+
+    since: Annotated[Moment | None, Field(description="Made at this moment or later.")] = None
+    until: Annotated[Moment | None, Field(description="Made before this moment.")] = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        """Refuse a span that ends before it begins."""
+        if self.since and self.until and self.since > self.until:
+            raise ValueError("since is after until")
+        return self
 
 
 class Listed(Shape, Generic[Item]):

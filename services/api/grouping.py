@@ -2,10 +2,9 @@
 """Writes that come together share one transaction: each in a savepoint of its own, one commit for all.
 
 A thread takes all that waits, does one after the other, and commits; only then is any of them answered. What
-is refused, or fails, is undone alone. In company nobody waits for a row that another transaction holds, and
-nothing is tried twice in it: who would have to wait, and all when what belongs to the whole group cannot be
-written, are done again alone, by whoever asked. A commit that fails is never repeated, since nobody knows what
-became of it: all that were to be committed are told so.
+is refused, or fails, is undone alone. In company nobody waits for a row that another transaction holds: who
+would have to is done again alone, by who asked; and so are all when what they write together at the end
+cannot be written. A commit that fails is never repeated, since nobody knows what became of it: all are told.
 """
 
 import asyncio
@@ -25,7 +24,7 @@ Work = Callable[[Session], Response]
 
 
 class Waiting:
-    """A write that waits for its turn, and what became of it: an answer, an error, or neither: do it alone."""
+    """A write that waits, and what became of it: an answer, an error, or neither: it is to be done alone."""
 
     __slots__ = ("answer", "error", "future", "loop", "work")
 

@@ -24,6 +24,8 @@ HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
 _KEPT_HEADERS = ("content-type", "location", "etag")
 _KEY = re.compile(r"[!-~]{1,255}")
+# The one answer to a POST that shows a contact: it is found again when the contact has to be erased.
+_CITY = re.compile(r"/v1/cities/([^/]{36})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,5 +92,7 @@ def keep_better(session: Session, claimed: Claim, answer: Response) -> None:
 def _fill(session: Session, row: idempotency.KeptAnswer, answer: Response) -> None:
     row.status = answer.status_code
     row.headers = {name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers}
+    found = _CITY.fullmatch(answer.headers.get("location", ""))
+    row.about = found and found[1]
     idempotency.put_body(session, row, bytes(answer.body))
     session.add(row)

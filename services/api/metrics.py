@@ -15,6 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
+from services.api.envelope import method_of, route_of
 from twinning import measures, tallies
 from twinning.database import Database
 from twinning.measures import MOST_LOOKED_AT, Measures
@@ -22,7 +23,6 @@ from twinning.tallies import LAG_EDGES_S
 
 PREFIX: Final = "twinning"
 EDGES_S: Final = (0.005, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0)
-METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 LABELS: Final = ("method", "route", "status")
 
 log = structlog.get_logger(__name__)
@@ -48,20 +48,9 @@ class Metrics:
 
     def answered(self, scope: Mapping[str, Any], status: int, seconds: float) -> None:
         """Count a request by its method, its route's template and its status."""
-        method = scope["method"] if scope["method"] in METHODS else "other"
-        labels = (method, route_of(scope), str(status))
+        labels = (method_of(scope), route_of(scope), str(status))
         self._requests.labels(*labels).inc()
         self._seconds.labels(*labels).observe(seconds)
-
-
-def route_of(scope: Mapping[str, Any]) -> str:
-    """Give the template of the route that took a request; what no route took is all the same."""
-    template = getattr(scope.get("route"), "path", None)
-    if template is None:
-        return "unmatched"
-    # A route knows its path below the router that it stands in; what is before that has no parameters.
-    own = template.count("/")
-    return "/".join(scope["path"].split("/")[:-own]) + str(template)
 
 
 class HouseCollector(Collector):

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel, Field
 
-from services.api import webhooks
+from services.api import links, webhooks
 from services.api.idempotency import HEADER
 from twinning import examples
 
@@ -60,6 +60,7 @@ def _completed(document: Document) -> Document:
         for content in _contents(operation):
             if "example" not in content:
                 content["example"] = example_of(content["schema"], schemas)
+    links.install(document)
     document["webhooks"] = webhooks.section(schemas)
     return document
 

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import compile_path
 
 from services.api.bodies import escape
 from twinning.addresses import REFUSALS
@@ -27,6 +28,7 @@ from twinning.errors import (
     Invalid,
     NotFound,
     Stale,
+    TooMany,
     TwinningError,
     Unauthorised,
     Unready,
@@ -42,6 +44,7 @@ STATUS: Mapping[type[TwinningError], int] = {
     NotFound: 404,
     Conflict: 409,
     Stale: 412,
+    TooMany: 429,
     Unready: 503,
     # A wrong setting stops the start and reaches no caller; if one ever did, it is our fault.
     WrongSetting: 500,
@@ -60,6 +63,7 @@ CODES: Mapping[int, str] = {
     415: "media-type",
     422: "invalid",
     429: "too-many-requests",
+    431: "headers-too-large",
     500: "internal",
     503: "unready",
 }
@@ -95,6 +99,7 @@ PROBLEMS: Mapping[str, tuple[str, str]] = {
     ),
     "stale": ("Stale", "The object has changed since it was read; read it again and repeat the change."),
     "too-large": ("Too large", "The body is longer than is taken."),
+    "headers-too-large": ("Too many headers", "Send fewer headers."),
     "media-type": ("Wrong media type", "Send application/json in UTF-8."),
     "invalid": (
         "Invalid request",
@@ -162,7 +167,8 @@ async def _ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, TwinningError)
     flaws = error.flaws if isinstance(error, Invalid) else ()
     code = error.problem if error.problem in PROBLEMS else CODES[status_of(error)]
-    return problem(request, status_of(error), error.detail, code=code, flaws=flaws)
+    headers = {"Retry-After": str(error.wait_s), **error.told} if isinstance(error, TooMany) else None
+    return problem(request, status_of(error), error.detail, code=code, flaws=flaws, headers=headers)
 
 
 async def _shape(request: Request, error: Exception) -> Response:
@@ -191,7 +197,17 @@ async def _http(request: Request, error: Exception) -> Response:
         404: "There is nothing at this address.",
         405: f"This address does not take {request.method}.",
     }.get(error.status_code, str(error.detail))
-    return problem(request, error.status_code, detail, headers=error.headers)
+    headers = error.headers
+    if error.status_code == 405:
+        headers = {"Allow": ", ".join(_methods(request))}
+    return problem(request, error.status_code, detail, headers=headers)
+
+
+def _methods(request: Request) -> Sequence[str]:
+    """Name all methods of an address, of which the router knows only those of the first route."""
+    paths = request.app.openapi()["paths"]
+    here = [methods for path, methods in paths.items() if compile_path(path)[0].match(request.url.path)]
+    return sorted({method.upper() for methods in here for method in methods})
 
 
 async def _database(request: Request, error: Exception) -> Response:

@@ -7,6 +7,8 @@ from typing import Final
 import uvicorn
 from fastapi import FastAPI
 
+from services.api.envelope import LONGEST_HEAD
+
 # Together with what uvicorn takes itself, well below the five seconds after which the supervisor kills.
 GRACE_S: Final = 2
 
@@ -35,6 +37,9 @@ def server(app: FastAPI, host: str, port: int) -> Server:
             log_config=None,
             access_log=False,
             server_header=False,
+            # Whose word is taken for where a request came from is a setting of ours, kept by the application.
+            proxy_headers=False,
+            h11_max_incomplete_event_size=LONGEST_HEAD,
             timeout_graceful_shutdown=GRACE_S,
         ),
     )

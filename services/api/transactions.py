@@ -24,10 +24,13 @@ from starlette.responses import Response, StreamingResponse
 from services.api import bodies, idempotency
 from services.api.answering import Host, Work, handed_over
 from services.api.bodies import Body, ReadRequest
+from services.api.gate import Gate, address_of, bearer_of
 from services.api.grouping import Scribe
-from twinning import keys
+from services.api.last_use import LastUse
+from twinning import audit, keys
+from twinning.audit import Actor
 from twinning.database import Database
-from twinning.errors import Flaw, Invalid, Unauthorised
+from twinning.errors import Flaw, Invalid
 from twinning.keys import Caller
 from twinning.settings import Settings
 
@@ -47,12 +50,15 @@ class House:
     scribe: Scribe
     writers: anyio.CapacityLimiter
     readers: anyio.CapacityLimiter
+    gate: Gate
 
     @classmethod
     def of(cls, settings: Settings, database: Database) -> "House":
         """Give each kind of database its places; SQLite takes one writer at a time."""
         writers = anyio.CapacityLimiter(1 if database.is_sqlite else WRITERS)
-        return cls(settings, database, Scribe(database), writers, anyio.CapacityLimiter(READERS))
+        gate = Gate(settings, database, LastUse(database, writers))
+        readers = anyio.CapacityLimiter(READERS)
+        return cls(settings, database, Scribe(database), writers, readers, gate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +86,17 @@ class KeyedRoute(APIRoute):
         has_query = bool(self.dependant.query_params)
 
         async def handle(request: Request) -> Response:
+            async with house_of(request).gate.passed(request):
+                return await _handle(request)
+
+        async def _handle(request: Request) -> Response:
             request.state.afterwards = request.state.claimed = None
             house = house_of(request)
             if request.method == "GET":
                 answer = await _asked(request, None, inner, has_query, partial(_read, house, request))
                 return _tagged(await _wait(request, answer))
             body = await bodies.read(request, has_body)
+            await self.prepare(request, body)
             write = partial(_write, house, request, body, request.method in self.ALONE)
             answer = await _asked(ReadRequest(request, body), body.wrong, inner, has_query, write)
             if request.state.afterwards is None:
@@ -96,6 +107,9 @@ class KeyedRoute(APIRoute):
             return answer
 
         return handle
+
+    async def prepare(self, request: Request, body: Body) -> None:
+        """Do what a route needs done before its transaction begins: nothing."""
 
 
 def _tagged(answer: Response) -> Response:
@@ -113,10 +127,7 @@ def house_of(request: Request) -> House:
 
 def caller_of(request: Request, session: Session) -> Caller:
     """Find who asks by the key in the `Authorization` header; raises `Unauthorised`."""
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not key.strip():
-        raise Unauthorised("Send an API key as Authorization: Bearer KEY.")
-    return keys.identify(session, key.strip())
+    return keys.identify(session, bearer_of(request))
 
 
 async def _asked(
@@ -131,9 +142,9 @@ async def _asked(
         return await host(work)
 
     request.state.host = reach
+    if wrong is not None:
+        return await host(partial(_refuse, wrong))
     try:
-        if wrong is not None:
-            raise wrong
         _refuse_query(request, has_query)
         return await inner(request)
     except Exception as error:
@@ -189,7 +200,9 @@ async def _write(house: House, request: Request, body: Body, alone: bool, work: 
 
 
 def _identify(request: Request, session: Session) -> Caller:
-    return caller_of(request, session)
+    caller = caller_of(request, session)
+    audit.act_for(session, Actor(caller.key_id, caller.name, caller.role, address_of(request)))
+    return caller
 
 
 def _keep_anew(database: Database, claimed: idempotency.Claim, answer: Response) -> None:

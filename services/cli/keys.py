@@ -20,6 +20,7 @@ app = typer.Typer(no_args_is_help=True, help="Make, list and end API keys.")
 @contextmanager
 def _session() -> Iterator["Session"]:
     """Open the configured database for one transaction."""
+    from twinning import audit
     from twinning.database import Database, has_tables
     from twinning.settings import Settings
 
@@ -28,6 +29,8 @@ def _session() -> Iterator["Session"]:
         if not has_tables(database):
             raise Unready("The database has no tables yet; run `twinning migrate` first.")
         with database.transaction() as session:
+            # Who may write to the database may do all that staff may.
+            audit.act_for(session, audit.Actor(None, "command line", Role.STAFF))
             yield session
     finally:
         database.close()
@@ -44,11 +47,14 @@ def create(
     expires_at: Annotated[
         str | None, typer.Option(help="When it ends, such as 2027-01-31T00:00:00Z.")
     ] = None,
+    replaces: Annotated[
+        str | None, typer.Option(help="The id of the key that it follows; revoke that one afterwards.")
+    ] = None,
 ) -> None:
     """Make a key and print it, this once."""
     from pydantic import ValidationError
 
-    from twinning import keys
+    from twinning import audit, handover, keys
 
     try:
         wanted = keys.ApiKeyCreate(
@@ -57,13 +63,17 @@ def create(
             countries=country or [],
             city_id=city_id,
             expires_at=datetime.fromisoformat(expires_at) if expires_at else None,
+            replaces=replaces,
         )
     except ValidationError as error:
         raise typer.BadParameter("; ".join(each["msg"] for each in error.errors())) from None
     except ValueError as error:
         raise typer.BadParameter(f"--expires-at: {error}") from None
     with _session() as session:
-        _, key = keys.create(session, wanted)
+        row, key = keys.create(session, wanted)
+        if replaces is not None:
+            handover.hand_over(session, replaces, row)
+        audit.note(session, "api_key.made", row.id, city_id=row.city_id, fields=wanted.model_fields_set)
     print(key)
 
 
@@ -75,22 +85,23 @@ def show() -> None:
 
     from twinning import keys
 
-    table = Table("id", "name", "role", "for", "expires", box=None)
+    table = Table("id", "name", "role", "for", "expires", "last used", box=None)
     with _session() as session:
         for row in keys.live(session):
             scope = ", ".join(row.countries) or row.city_id or ""
-            expires = f"{row.expires_at:%Y-%m-%d %H:%M}" if row.expires_at else "never"
-            table.add_row(row.id, row.name, row.role, scope, expires)
+            moments = [f"{at:%Y-%m-%d %H:%M}" if at else "never" for at in (row.expires_at, row.last_used_at)]
+            table.add_row(row.id, row.name, row.role, scope, *moments)
     Console().print(table)
 
 
 @app.command()
 def revoke(key_id: Annotated[str, typer.Argument(help="The key's id, from `twinning keys list`.")]) -> None:
     """End a key at once."""
-    from twinning import keys
+    from twinning import audit, keys
 
     with _session() as session:
         row = session.get(keys.ApiKey, key_id)
         if row is None:
             raise NotFound(f"There is no key with the id {key_id}.")
         keys.revoke(session, row)
+        audit.note(session, "api_key.revoked", row.id, city_id=row.city_id)

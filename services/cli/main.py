@@ -72,10 +72,12 @@ def api(
     """Run the HTTP API alone: a part of a cluster."""
     from services.api.app import application
     from services.api.serving import server
-    from twinning import keyring
+    from twinning import clocks, keyring
 
     # Refused here, a wrong setting is one line and not the end of a server that was half started.
-    keyring.check(_settings())
+    settings = _settings()
+    keyring.check(settings)
+    clocks.check(settings)
     with suppress(KeyboardInterrupt):
         server(application(), host, port).run()
 
@@ -109,7 +111,7 @@ def scheduler() -> None:
 def migrate() -> None:
     """Bring the database's tables up to date; safe to run more than once and from several places.
 
-    Where there is a key for secrets, those that were stored without one are sealed.
+    Where there is a key for secrets, those that were stored without one, or under an older one, are sealed.
     """
     from twinning import keyring
     from twinning.database import migrate as bring_up_to_date

@@ -108,8 +108,6 @@ def match(
     from services.cli.listing_files import read_listings
     from services.cli.printing import PAIR_PRINTERS
 
-    if kind is SuggestionKind.SEMINAR and assignment is Assignment.BALANCED:
-        raise typer.BadParameter("seminars are listed as top; take top", param_hint="--assignment")
     watch = Stopwatch()
     with watch.stage("read"):
         try:
@@ -154,10 +152,12 @@ def _found(
     corpus: "Corpus", kind: SuggestionKind, assignment: Assignment, top: int, min_band: str | None
 ) -> list["Pair"]:
     """What is proposed, best first."""
-    from services.matcher.engine.balance import propose_balanced
+    from services.matcher.engine.balance import propose_balanced, propose_balanced_seminars
     from services.matcher.engine.pairing import propose
     from services.matcher.engine.seminars import propose_seminars
 
+    if kind is SuggestionKind.SEMINAR and assignment is Assignment.BALANCED:
+        return propose_balanced_seminars(corpus, corpus.cities, top, min_band)
     if kind is SuggestionKind.SEMINAR:
         return propose_seminars(corpus, corpus.cities, top, min_band)
     if assignment is Assignment.BALANCED:

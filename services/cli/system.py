@@ -17,7 +17,7 @@ from services.cli.children import Child
 from services.cli.folder import locked_folder
 from services.cli.servers import embedded_broker
 from services.cli.supervisor import Supervisor
-from twinning import keyring, keys, workers
+from twinning import clocks, keyring, keys, workers
 from twinning.database import Database, migrate
 from twinning.errors import Unauthorised, Unready
 from twinning.settings import PREFIX, Settings
@@ -43,6 +43,7 @@ def run(settings: Settings, data: Path | None, port: int) -> int:
         settings = settings.model_copy(update={"data_dir": folder})
         migrate(settings.database)
         keyring.check(settings, seal=True)
+        clocks.check(settings)
         database = Database(settings.database)
         stack.callback(database.close)
         key = _first_key(database, folder)

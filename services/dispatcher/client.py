@@ -24,8 +24,9 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.connector import AddrInfoType, Connection
 from yarl import URL
 
-from services.dispatcher.network import Resolve, SystemLookup, tls_context
+from services.dispatcher.network import tls_context
 from services.dispatcher.retries import WAITING_STATUSES, retry_after_seconds
+from services.lookups import Resolve, SystemLookup
 from twinning.addresses import AddressRefused, Rules, check_url, vet
 
 READ_BYTES = 16 * 1024

@@ -7,6 +7,7 @@ under load the batches grow by themselves, and a lone outcome never waits.
 """
 
 import asyncio
+import math
 import sys
 import threading
 import time
@@ -19,11 +20,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from services.dispatcher.client import BoundedClient
 from services.dispatcher.delivery import attempt
-from services.dispatcher.network import Resolve
+from services.lookups import Resolve
+from twinning import clocks
 from twinning.addresses import Rules
 from twinning.database import Database, now
 from twinning.deliveries import Sending, give_back, next_due, take_due
-from twinning.errors import WrongSetting
+from twinning.errors import Unready, WrongSetting
 from twinning.outcomes import Outcome, settle
 from twinning.settings import Settings
 
@@ -32,7 +34,8 @@ MOST_IN_AIR = 200
 # A short wait gathers deliveries that become due one after another; it is far below any delay promised.
 SHORTEST_WAIT_S = 0.02
 DATABASE_AWAY_S = 0.5
-WRONG_KEY_S = 10.0
+AMISS_S = 10.0
+CLOCK_EVERY_S = 60.0
 # What is under way when the courier stops gets so long to end, and half of the time allowed at most.
 GRACE_S = 2.0
 
@@ -79,6 +82,7 @@ class Courier:
         self._stopping = False
         self._stop_by = 0.0
         self._away = False
+        self._clock_seen_at = -math.inf
 
     def start(self) -> None:
         """Begin to deliver, in a thread; a courier is started once."""
@@ -158,11 +162,12 @@ class Courier:
             self._landed = outcomes + self._landed
             self._say_away(error)
             return DATABASE_AWAY_S
-        except WrongSetting as error:
-            # A row was sealed with another key since the start. Whoever can read it may deliver it.
+        except (WrongSetting, Unready) as error:
+            # A row was sealed with another key since the start, or the clock has gone wrong. Whoever can
+            # read it, and knows the time, may deliver it.
             self._landed = outcomes + self._landed
             log.error("deliveries wait: %s", error)  # noqa: TRY400 (the one line says all)
-            return WRONG_KEY_S
+            return AMISS_S
         self._say_back()
         for sending in turn.taken:
             task = asyncio.create_task(attempt(client, sending, self._settings.retry_schedule_s))
@@ -179,6 +184,7 @@ class Courier:
 
     def _turn(self, outcomes: list[Outcome], room: int) -> _Turn:
         """Write outcomes and take new deliveries in one transaction; on an idle database only look."""
+        self._look_at_the_clock()
         if not outcomes:
             moment = now()
             with self._database.snapshot() as session:
@@ -191,6 +197,13 @@ class Courier:
             moment = now()
             taken = take_due(session, self._name, room, self._lease_s) if room else []
             return _Turn(taken, next_due(session, after=moment))
+
+    def _look_at_the_clock(self) -> None:
+        """See now and then whether our clock is right; raises `Unready` when it is not."""
+        if time.monotonic() - self._clock_seen_at > CLOCK_EVERY_S:
+            with self._database.snapshot() as session:
+                clocks.must_agree(session)
+            self._clock_seen_at = time.monotonic()
 
     def _pause(self, due_at: datetime | None) -> float | None:
         """Say how long nothing need be done, in seconds; None: until a bell."""

@@ -11,7 +11,7 @@ from services.broker import make_app, make_worker
 from services.dispatcher.courier import Courier
 from services.dispatcher.errands import Errands
 from services.dispatcher.tasks import register
-from twinning import keyring
+from twinning import clocks, keyring
 from twinning.database import Database
 from twinning.settings import Settings
 from twinning.terms import Bell
@@ -26,7 +26,7 @@ def run(settings: Settings) -> int:
     """Deliver until SIGTERM or SIGINT; gives the exit code of the process.
 
     The courier starts before the broker is reached and works without it, by its scan. Raises
-    `WrongSetting` when the settings name no broker.
+    `WrongSetting` when the settings name no broker, `Unready` when the clock is not the database's.
     """
     app = make_app(settings)
     # The task takes microseconds, so there is nothing that a soft shutdown could wait for.
@@ -37,8 +37,11 @@ def run(settings: Settings) -> int:
         courier.wake()
         errands.wake()
 
-    database = Database(settings.database, lambda _bell: wake(), vault_of(settings.secrets_key))
+    database = Database(
+        settings.database, lambda _bell: wake(), vault_of(settings.secrets_key, settings.secrets_key_old)
+    )
     keyring.must_open(database)
+    clocks.must_agree_at_start(database)
     courier = Courier(database, settings, name)
     errands = Errands(database, settings, name)
     register(app, wake)

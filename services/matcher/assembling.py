@@ -14,7 +14,7 @@ from sqlmodel import Session
 
 from services.matcher.announcing import Writer, take_turn
 from services.matcher.engine.assignment import gain_lost
-from services.matcher.engine.balance import Cities, share
+from services.matcher.engine.balance import Cities, share, share_seminars
 from services.matcher.engine.gathering import Answer, Answers, gatherings
 from services.matcher.engine.pairing import Pair, pairs_among, propose
 from services.matcher.engine.seminars import listed, seminars_of
@@ -44,6 +44,8 @@ class Gathered:
     offering: list[str]
     # The total score of everybody's best lists, of which sharing out costs a part.
     unconstrained: float
+    # How far what was shared out can be from the best choice; None where nothing was.
+    gap: float | None
     # The first state of the catalogue that a block saw, and the one that the round tells.
     since: int
     version: int
@@ -51,11 +53,12 @@ class Gathered:
 
 @dataclass(frozen=True)
 class _Chosen:
-    """Proposals, the unconstrained total, and the version of the catalogue that they belong to."""
+    """Proposals, the unconstrained total, the version of the catalogue that they belong to, and the gap."""
 
     proposals: list[Proposal]
     unconstrained: float
     version: int
+    gap: float | None = None
 
 
 def gather(keeper: Keeper, session: Session, wanted: RoundRequest, blocks: Sequence[RoundBlock]) -> Gathered:
@@ -80,6 +83,7 @@ def gather(keeper: Keeper, session: Session, wanted: RoundRequest, blocks: Seque
         unmet=len(scope.needs & {need for block in found for need in block.unmet}),
         offering=[str(city) for city in corpus.cities if corpus.listings(city, PRACTICE)],
         unconstrained=chosen.unconstrained,
+        gap=chosen.gap,
         since=min(versions, default=keeper.version),
         version=chosen.version,
     )
@@ -104,29 +108,38 @@ def _balanced(
         keeper.corpus, wanted.kind, learners, None, wanted.min_band, wanted.cross_region, scope.only
     )
     chosen = pairs_among(pairs, shared.chosen)
-    return _explained(keeper, session, wanted, chosen, shared.unconstrained)
+    return _explained(keeper, session, wanted, chosen, shared.unconstrained, 0.0)
 
 
 def _seminars(
     keeper: Keeper, session: Session, wanted: RoundRequest, scope: Scope, found: Sequence[BlockFound]
 ) -> _Chosen:
-    """Cluster the needs of all blocks, and list the seminars that come of them."""
+    """Cluster the needs of all blocks, and list or share out the seminars that come of them."""
     answered: Answers = {
         need: {city: Answer(score, strong=strong) for city, (score, strong) in by_city.items()}
         for block in found
         for need, by_city in block.answers.items()
     }
     made = gatherings(keeper.corpus, answered)
-    chosen = listed(made, scope.learners, wanted.per_city)
+    chosen, gap = listed(made, scope.learners, wanted.per_city), None
+    unconstrained = fsum(one.score for one in chosen)
+    if wanted.assignment is Assignment.BALANCED:
+        seating = share_seminars(keeper.corpus, answered, made, scope.learners, wanted.per_city)
+        chosen, gap = seating.chosen, seating.gap
     pairs = seminars_of(keeper.corpus, chosen, wanted.min_band, wanted.cross_region)
-    return _explained(keeper, session, wanted, pairs, fsum(pair.score for pair in pairs))
+    return _explained(keeper, session, wanted, pairs, unconstrained, gap)
 
 
 def _explained(
-    keeper: Keeper, session: Session, wanted: RoundRequest, pairs: Sequence[Pair], unconstrained: float
+    keeper: Keeper,
+    session: Session,
+    wanted: RoundRequest,
+    pairs: Sequence[Pair],
+    unconstrained: float,
+    gap: float | None,
 ) -> _Chosen:
     told = proposals(keeper, session, [(pair, wanted.min_band) for pair in pairs])
-    return _Chosen(told, unconstrained, keeper.version)
+    return _Chosen(told, unconstrained, keeper.version, gap)
 
 
 def assemble(session: Session, row: MatchingRound, gathered: Gathered, url: str) -> None:
@@ -191,6 +204,7 @@ def _summary(gathered: Gathered, found: Sequence[Proposal]) -> RoundSummary:
         unmet_needs=gathered.unmet,
         total_score=total,
         score_loss=gain_lost(total, gathered.unconstrained),
+        optimality_gap=gathered.gap,
     )
 
 

@@ -13,6 +13,7 @@ from celery import signals
 
 from services.broker import TASKS, Doorbell, make_app, make_worker
 from services.matcher.matching import Matcher
+from twinning import clocks
 from twinning.database import Database
 from twinning.settings import Settings
 from twinning.terms import Bell
@@ -62,6 +63,7 @@ def run(settings: Settings) -> int:
     app = make_app(settings)
     doorbell = Doorbell(app)
     database = Database(settings.database, doorbell.ring)
+    clocks.must_agree_at_start(database)
     name = f"{SERVICE}@{socket.gethostname()[:40]}:{os.getpid()}"
     matcher = Matcher(database, settings, name)
     watch = Watch(matcher, settings.scan_interval_s)

@@ -1,39 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a reader sees of the demo's page in a real browser: it fits, it links, it loads nothing."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from services.cli.demo_data import Entry, load
 from services.cli.page import render
 from twinning.reference import region_of
 
 pytestmark = pytest.mark.browser
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-SWITCHES = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium; without one these tests are skipped, but in CI that is a failure."""
-    if CHROMIUM is None:
-        if os.environ.get("CI"):
-            pytest.fail("CI is set and no Chromium was found: the page cannot be tested.")
-        pytest.skip("No Chromium was found on this machine.")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
-        yield chromium
-        chromium.close()
 
 
 def suggested(need: Entry, practice: Entry) -> dict[str, Any]:

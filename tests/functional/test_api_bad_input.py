@@ -135,6 +135,35 @@ def test_a_bad_length_is_no_reason_to_fail(shared: Door) -> None:
 
 
 @pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/v1/practices/01", "DELETE, GET, PATCH"),
+        ("PATCH", "/v1/cities", "GET, POST"),
+        ("POST", "/healthz", "GET"),
+    ],
+)
+def test_a_wrong_method_is_told_all_the_right_ones(
+    shared: Door, method: str, path: str, allowed: str
+) -> None:
+    """`Allow` names every method of an address, not only those of one route (RFC 9110, section 10.2.1)."""
+    answer = shared.client.request(method, path, headers=shared.staff)
+
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+
+
+@pytest.mark.parametrize(
+    "day", [0, 20_000, "20000", "2027-1-1", "2027-02-30", "tomorrow", "2027-01-31T00:00:00Z"]
+)
+def test_a_day_is_written_as_rfc_3339_has_it(shared: Door, city: str, day: object) -> None:
+    """A number of days since 1970 is no date that a city meant."""
+    body = {**examples.NEED_REQUEST, "external_ref": None, "expires_on": day}
+    answer = shared.client.post(f"/v1/cities/{city}/needs", json=body, headers=shared.staff)
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/expires_on"
+
+
+@pytest.mark.parametrize(
     ("method", "path", "status"),
     [
         ("GET", "/v1/nowhere", 404),
@@ -156,6 +185,9 @@ def test_a_bad_length_is_no_reason_to_fail(shared: Door) -> None:
         ("GET", "/v1/needs?theme=bogus", 422),
         ("GET", "/v1/suggestions?theme=bogus", 422),
         ("GET", "/v1/reference/themes?limit=1", 422),
+        ("GET", "/v1/deliveries?since=0.5", 422),
+        ("GET", "/v1/deliveries?until=2026-11-29", 422),
+        ("GET", "/v1/deliveries?until=2026-11-29T12:00:00", 422),
         ("GET", "/v1/events?after=nonsense", 422),
         ("GET", "/v1/events?wait=26", 422),
         ("GET", "/v1/events?types=bogus", 422),

@@ -3,15 +3,20 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Barrier
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from tests.factories import Door
 from twinning.database import now
 from twinning.idempotency import KEPT, KeptAnswer
 
 CITY = {"name": "Limerick", "country": "IE"}
+RACERS = 50
+# What one registration writes, each once.
+WRITTEN = ("city", "event", "kept_answer", "catalogue_change", "audit")
 
 
 def _post(front: Door, key: str, wanted: object = CITY, path: str = "/v1/cities") -> httpx.Response:
@@ -64,16 +69,56 @@ def test_a_refused_request_leaves_its_key_free(front: Door) -> None:
 
 
 def test_raced_requests_do_their_work_once(front: Door) -> None:
-    """Of many at once with one key one does the work; the rest get its answer, or hear that it still runs."""
-    with ThreadPoolExecutor(12) as pool:
-        answers = list(pool.map(lambda _: _post(front, "race"), range(12)))
+    """Of fifty at once with one key one does the work; the rest get its answer or hear that it runs."""
+    start = Barrier(RACERS)
+
+    def race(_: int) -> httpx.Response:
+        start.wait()
+        return _post(front, "race")
+
+    with ThreadPoolExecutor(RACERS) as pool:
+        answers = list(pool.map(race, range(RACERS)))
 
     statuses = {answer.status_code for answer in answers}
     made = [answer for answer in answers if answer.status_code == 201]
+    running = [answer for answer in answers if answer.status_code == 409]
     assert statuses <= {201, 409}
     assert len({answer.content for answer in made}) == 1
     assert sum("idempotent-replayed" not in answer.headers for answer in made) == 1
-    assert all(answer.headers["retry-after"] for answer in answers if answer.status_code == 409)
+    assert {answer.headers["retry-after"] for answer in running} <= {"1"}
+    assert {answer.json()["type"].rpartition("/")[2] for answer in running} <= {"idempotency-key-in-use"}
+    assert front.events() == ["city.registered"]
+    with front.database.snapshot() as session:
+        counts = [session.execute(text(f"SELECT count(*) FROM {table}")).scalar_one() for table in WRITTEN]
+    assert counts == [1] * len(WRITTEN)
+
+
+def test_b11_what_ends_before_its_commit_leaves_the_key_free(front: Door) -> None:
+    """The answer is kept in the transaction of what it tells: when one cannot be written neither is."""
+    refuse = {
+        "sqlite": (
+            "CREATE TRIGGER refuse BEFORE INSERT ON kept_answer BEGIN SELECT RAISE(ABORT, 'no'); END",
+            "DROP TRIGGER refuse",
+        ),
+        "postgresql": (
+            "ALTER TABLE kept_answer ADD CONSTRAINT refuse CHECK (status = 0)",
+            "ALTER TABLE kept_answer DROP CONSTRAINT refuse",
+        ),
+    }
+    crash, mend = refuse[front.database.engine.dialect.name]
+    with front.database.transaction() as session:
+        session.execute(text(crash))
+    crashed = _post(front, "one")
+    with front.database.snapshot() as session:
+        left = [session.execute(text(f"SELECT count(*) FROM {table}")).scalar_one() for table in WRITTEN]
+    with front.database.transaction() as session:
+        session.execute(text(mend))
+    again = _post(front, "one")
+
+    assert crashed.status_code >= 400
+    assert left == [0] * len(WRITTEN)
+    assert again.status_code == 201
+    assert "idempotent-replayed" not in again.headers
     assert front.events() == ["city.registered"]
 
 

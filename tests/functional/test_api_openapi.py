@@ -49,6 +49,8 @@ GET /v1/events
 GET /v1/events/stream
 POST GET /v1/api-keys
 DELETE /v1/api-keys/{key_id}
+GET /v1/audit
+GET /v1/cities/{city_id}/export
 """
 
 

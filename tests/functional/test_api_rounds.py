@@ -33,11 +33,12 @@ ROUNDS = [
     ({"kind": "study_visit", "assignment": "balanced", "per_city": 1, "countries": ["FI"]}, 1),
     ({"kind": "twinning", "assignment": "balanced", "per_city": 1}, 3),
     ({"kind": "seminar"}, 1),
+    ({"kind": "seminar", "assignment": "balanced"}, 1),
+    ({"kind": "seminar", "assignment": "balanced", "cross_region": False, "per_city": 1}, 1),
     ({"kind": "seminar", "themes": ["sdg-13"]}, 0),
 ]
 REFUSED = [
     ({"kind": "twinning", "assignment": "balanced", "cross_region": False}, "/cross_region"),
-    ({"kind": "seminar", "assignment": "balanced"}, "/assignment"),
     ({"kind": "study_visit", "assignment": "fair"}, "/assignment"),
     ({"kind": "study_visit", "assignment": "balanced", "per_city": 0}, "/per_city"),
 ]
@@ -77,6 +78,8 @@ def test_a_round_of_each_kind_says_what_it_shares_out(front: Door) -> None:
             # Within regions it links to what the first round found across them, with its score.
             assert told["summary"]["total_score"] == pytest.approx(sum(each["score"] for each in found))
         assert 0.0 <= told["summary"]["score_loss"] <= 1.0
+        shared = wanted.get("assignment") == "balanced"
+        assert told["summary"]["optimality_gap"] == (0.0 if shared else None)
         assert {each["kind"] for each in found} <= {wanted["kind"]}
         roles = [(city["city_id"], city["role"]) for each in found for city in each["cities"]]
         assert len(roles) == len(set(roles))

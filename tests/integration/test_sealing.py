@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,9 +14,10 @@ from sqlalchemy import text
 from tests.factories import Door, door
 from tests.hooks import courier, ping, reload, settings_for, subscribe
 from tests.receiver import Receiver
-from twinning import endpoints, keyring
+from twinning import endpoints, idempotency, keyring
 from twinning.database import Database, now
 from twinning.errors import WrongSetting
+from twinning.idempotency import KeptAnswer
 from twinning.vault import Vault
 
 KEY = "a key of the operator's, of some length"
@@ -119,6 +121,54 @@ def test_the_wrong_key_is_refused(database: Database, vault: Vault | None) -> No
     wrong.close()
 
 
+def test_a_new_key_takes_over(database: Database) -> None:
+    """With the old key beside the new one both open, what is sealed moves over, and the old key can go."""
+    old, both, new = (Database(database.url, vault=Vault(*keys)) for keys in ((KEY,), (OTHER, KEY), (OTHER,)))
+    row = subscribe(old, "http://127.0.0.1:9/", headers={"X-A": "tulip"})
+    keyring.seal_all(old)
+    answer = KeptAnswer(caller=row.owner_id, key="k", request_hash="", status=201, headers={}, body=b"")
+    with old.transaction() as session:
+        idempotency.put_body(session, answer, b"whsec_x")
+        session.add(answer)
+    with pytest.raises(WrongSetting, match="TWINNING_SECRETS_KEY"):
+        keyring.must_open(new)
+    keyring.must_open(both)
+    done = (keyring.seal_all(both), keyring.seal_all(both))
+    keyring.must_open(new)
+    with new.snapshot() as session:
+        found = endpoints.get(session, row.id)
+        kept = idempotency.find(session, row.owner_id, "k")
+        assert kept is not None
+        opened = (keyring.newest(session, found), keyring.headers_of(session, found))
+        body = idempotency.body_of(session, kept)
+    with pytest.raises(WrongSetting):
+        keyring.must_open(old)
+    for each in (old, both, new):
+        each.close()
+
+    assert done == (2, 0)
+    assert (opened, body) == ((row.secrets[0]["secret"], {"X-A": "tulip"}), b"whsec_x")
+
+
+def test_deliveries_go_on_while_a_key_is_changed(database: Database) -> None:
+    """A dispatcher that has both keys signs for rows under either."""
+    old, both = (Database(database.url, vault=Vault(*keys)) for keys in ((KEY,), (OTHER, KEY)))
+    with Receiver() as receiver:
+        before = subscribe(old, receiver.url("/before"))
+        keyring.seal_all(old)
+        after = subscribe(both, receiver.url("/after"))
+        receiver.secrets = [row.secrets[0]["secret"] for row in (before, after)]
+        with both.transaction() as session:
+            keyring.rotate(session, endpoints.get(session, after.id, hold=True), timedelta(hours=1))
+        with courier(both, settings_for(database.url)):
+            ping(both, [before, after])
+            got = receiver.wait_for(2)
+    for each in (old, both):
+        each.close()
+
+    assert sorted(request.verified_by[0] for request in got) == sorted(receiver.secrets)
+
+
 @pytest.mark.parametrize("command", ["api", "dispatcher", "migrate"])
 def test_a_part_ends_with_one_line(sqlite_url: str, command: str) -> None:
     """With a wrong key each part ends with status 2 and one line that names the setting."""
@@ -146,13 +196,17 @@ def test_a_part_ends_with_one_line(sqlite_url: str, command: str) -> None:
 
 
 def test_migrating_with_a_key_seals(sqlite_url: str) -> None:
-    """`twinning migrate` seals what was stored before there was a key."""
+    """`twinning migrate` seals what was stored before there was a key, and again when the key changes."""
     plain = Database(sqlite_url)
     row = subscribe(plain, "http://127.0.0.1:9/")
-    env = {**os.environ, "TWINNING_DATABASE_URL": sqlite_url, "TWINNING_SECRETS_KEY": KEY}
-    command = [sys.executable, "-m", "services.cli.main", "migrate"]
-    subprocess.run(command, env=env, check=True, timeout=60)
+    sealed_under = []
+    for key, old in ((KEY, ""), (OTHER, KEY), (OTHER, "")):
+        env = {**os.environ, "TWINNING_DATABASE_URL": sqlite_url}
+        env |= {"TWINNING_SECRETS_KEY": key, "TWINNING_SECRETS_KEY_OLD": old}
+        command = [sys.executable, "-m", "services.cli.main", "migrate"]
+        subprocess.run(command, env=env, check=True, timeout=60)
+        sealed_under.append(reload(plain, row).key_id)
 
-    assert reload(plain, row).key_id == Vault(KEY).key_id
+    assert sealed_under == [Vault(KEY).key_id, Vault(OTHER).key_id, Vault(OTHER).key_id]
     assert row.secrets[0]["secret"] not in stored(plain)
     plain.close()

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from twinning.addresses import REFUSALS, AddressRefused, Rules, check_url, is_allowed, vet
 
-CASES: dict[str, list[dict[str, Any]]] = json.loads(
-    Path(__file__).with_name("address_cases.json").read_text("utf-8"),
-)
+EXAMPLES = Path(__file__).resolve().parent.parent.parent / "docs" / "examples"
+CASES: dict[str, list[dict[str, Any]]] = json.loads((EXAMPLES / "address_cases.json").read_text("utf-8"))
 STRICT = Rules()
 OPEN = Rules.parse(["127.0.0.0/8", "::/0"], allow_http=True)
 

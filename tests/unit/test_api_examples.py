@@ -10,12 +10,23 @@ from pydantic import BaseModel
 from services.api.openapi import Problem
 from services.api.routes import deliveries, endpoints, events, health, previews, reference
 from services.api.webhooks import EVENT_TYPES
-from twinning import cities, examples, keys, listings, replays, rounds, subscriptions, suggestions
+from twinning import (
+    audit,
+    cities,
+    dossier,
+    examples,
+    keys,
+    listings,
+    replays,
+    rounds,
+    subscriptions,
+    suggestions,
+)
 from twinning import previews as asked_previews
 
 MODULES = (
-    deliveries, endpoints, events, health, previews, reference, cities, keys, listings, rounds, subscriptions,
-    replays, suggestions, asked_previews,
+    deliveries, endpoints, events, health, previews, reference, audit, cities, dossier, keys, listings,
+    rounds, subscriptions, replays, suggestions, asked_previews,
 )  # fmt: skip
 SHAPES = {name: getattr(module, name) for module in MODULES for name in vars(module)} | {"Problem": Problem}
 

@@ -219,14 +219,20 @@ def test_a_host_takes_as_many_as_it_says(tmp_path: Path) -> None:
     assert pairs(offers_visits=False) == 0
 
 
-def test_seminars_are_not_shared_out(tmp_path: Path) -> None:
-    """Asked for balanced seminars the command says what it takes and ends with 2."""
-    path = jsonl(tmp_path / "in.jsonl", readers())
+def test_seminars_are_shared_out_without_a_server(tmp_path: Path) -> None:
+    """Balanced seminars are those within everybody's room: a host that takes one visit a year hosts one."""
+    given = ("--kind", "seminar", "--assignment", "balanced", "--format", "jsonl")
 
-    result = run("match", path, "--kind", "seminar", "--assignment", "balanced")
+    def found(**hosting: Any) -> list[dict[str, Any]]:
+        path = jsonl(tmp_path / "in.jsonl", readers(**hosting))
+        result = run("match", path, *given)
+        assert result.exit_code == 0
+        return [json.loads(line) for line in result.stdout.splitlines()]
 
-    assert result.exit_code == 2
-    assert "--assignment" in result.stderr
+    [alone] = found()
+    assert {city["city_id"] for city in alone["cities"]} == {f"c{place}" for place in range(6)}
+    assert found(visits_per_year=1) == [alone]
+    assert found(visits_per_year=0) == []
 
 
 def test_what_is_not_published_or_already_paired_stays_out(tmp_path: Path) -> None:

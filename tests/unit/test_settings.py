@@ -58,6 +58,8 @@ def test_postgresql_may_be_spelled_as_people_do(spelling: str, monkeypatch: pyte
         ("WEBHOOK_TIMEOUT_S", "0"),
         ("WEBHOOK_VERIFY", "perhaps"),
         ("SECRETS_KEY", "too short"),
+        ("SECRETS_KEY_OLD", "k" * 44),
+        ("SECRETS_KEY_OLD", "too short"),
         ("MODERATION", "on"),
         ("RATE_PER_MINUTE", "-1"),
         ("LEASE_S", "nan"),
@@ -85,9 +87,10 @@ def test_a_password_never_stands_in_the_error(monkeypatch: pytest.MonkeyPatch) -
     assert "tulip" not in refused.value.detail
 
 
-def test_a_key_never_stands_in_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["SECRETS_KEY", "SECRETS_KEY_OLD"])
+def test_a_key_never_stands_in_the_error(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A refused key is not repeated."""
-    monkeypatch.setenv("TWINNING_SECRETS_KEY", "tulip")
+    monkeypatch.setenv(f"TWINNING_{name}", "tulip")
 
     with pytest.raises(WrongSetting) as refused:
         Settings.load()

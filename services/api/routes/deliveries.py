@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Response
 from services.api import access, asking
 from services.api.dependencies import Db, Identifier, Listed, Page, Who, etag, page
 from services.api.transactions import KeyedRoute
-from twinning import endpoints, replays
+from twinning import audit, endpoints, replays
 from twinning.replays import ReplayPublic, ReplayRequest
 from twinning.subscriptions import DeliveryPublic
 from twinning.terms import DeliveryState
@@ -54,6 +54,7 @@ def ask_for_replay(
 ) -> ReplayPublic:
     """Have events of the last 31 days sent again: the failed, those that never were sent, or all."""
     row = replays.ask(session, access.own_endpoint(session, caller, endpoint_id), wanted)
+    audit.note(session, "replay.asked", row.id, fields=wanted.model_fields_set)
     answer.headers["Location"] = f"/v1/replays/{row.id}"
     answer.headers["ETag"] = etag(row.version)
     return replays.public(row)
@@ -72,5 +73,6 @@ def cancel_replay(replay_id: Identifier, session: Db, caller: Who, answer: Respo
     """Stop a replay that has not ended; what it has had sent already stays sent."""
     row = access.own_replay(session, caller, replay_id, hold=True)
     replays.cancel(session, row)
+    audit.note(session, "replay.cancelled", row.id)
     answer.headers["ETag"] = etag(row.version)
     return replays.public(row)

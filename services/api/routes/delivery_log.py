@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The log of deliveries to all of a key's webhook endpoints."""
 
-from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from services.api import asking
-from services.api.dependencies import Db, Filter, Listed, Page, Who, page
+from services.api.dependencies import Db, Filter, Listed, Span, Who, page
 from services.api.transactions import KeyedRoute
 from twinning import delivery_log, endpoints
 from twinning.delivery_log import Wanted
@@ -19,7 +18,7 @@ from twinning.terms import DeliveryState
 router = APIRouter(tags=["webhook endpoints"], route_class=KeyedRoute)
 
 
-class DeliveriesWanted(Page):
+class DeliveriesWanted(Span):
     """Which deliveries to list; all that is given must be so."""
 
     endpoint_id: Annotated[Filter | None, Field(description="The endpoint's id.")] = None
@@ -27,29 +26,12 @@ class DeliveriesWanted(Page):
     type: Annotated[
         list[Filter], Field(max_length=50, description="Event types, `city.*` or `*`; commas are taken.")
     ] = []
-    since: Annotated[AwareDatetime | None, Field(description="Made at this moment or later.")] = None
-    until: Annotated[AwareDatetime | None, Field(description="Made before this moment.")] = None
 
     @field_validator("type")
     @classmethod
     def _known(cls, types: list[str]) -> list[str]:
         """Read names separated by commas, too."""
         return [known_type(name) for text in types for name in text.split(",")]
-
-    @field_validator("since", "until")
-    @classmethod
-    def _storable(cls, moment: datetime | None) -> datetime | None:
-        """Refuse a moment that UTC cannot name."""
-        if moment is not None and not 1 < moment.year < 9999:
-            raise ValueError("is no moment that UTC can name")
-        return moment
-
-    @model_validator(mode="after")
-    def _in_order(self) -> "DeliveriesWanted":
-        """Refuse a span that ends before it begins."""
-        if self.since and self.until and self.since > self.until:
-            raise ValueError("since is after until")
-        return self
 
     def wanted(self) -> Wanted:
         """Give the wish without its page."""

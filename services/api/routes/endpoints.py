@@ -19,8 +19,8 @@ from services.api.dependencies import (
     must_match,
     page,
 )
-from services.api.transactions import KeyedRoute
-from twinning import endpoints, keyring, subscriptions
+from services.api.receivers import LeadsOutside, ReceiverRoute
+from twinning import audit, endpoints, keyring, subscriptions
 from twinning.endpoints import WebhookEndpoint
 from twinning.fields import Shape
 from twinning.subscriptions import (
@@ -32,7 +32,7 @@ from twinning.subscriptions import (
     RotationRequest,
 )
 
-router = APIRouter(tags=["webhook endpoints"], route_class=KeyedRoute)
+router = APIRouter(tags=["webhook endpoints"], route_class=ReceiverRoute)
 
 
 class PingWaiting(Shape):
@@ -48,7 +48,7 @@ def _shown(row: WebhookEndpoint, answer: Response) -> EndpointPublic:
 
 @router.post("/webhook-endpoints", status_code=201)
 def make_endpoint(
-    wanted: EndpointCreate, session: Db, caller: Who, settings: House, answer: Response
+    wanted: EndpointCreate, session: Db, caller: Who, settings: House, answer: Response, _looked: LeadsOutside
 ) -> EndpointShown:
     """Make a webhook endpoint; its secret is shown in this answer and never again."""
     row = asking.make_endpoint(session, caller.key_id, wanted, settings)
@@ -80,6 +80,7 @@ def change_endpoint(
     caller: Who,
     settings: House,
     answer: Response,
+    _looked: LeadsOutside,
     if_match: IfMatch = None,
 ) -> EndpointPublic:
     """Change the fields that are sent; enabling releases the events that were held."""
@@ -95,6 +96,7 @@ def delete_endpoint(endpoint_id: Identifier, session: Db, caller: Who, if_match:
     row = access.own_endpoint(session, caller, endpoint_id, hold=True)
     must_match(if_match, row.version)
     endpoints.remove(session, row)
+    audit.note(session, "webhook_endpoint.deleted", row.id)
 
 
 @router.post(
@@ -127,5 +129,6 @@ def rotate_secret(
     row = access.own_endpoint(session, caller, endpoint_id, hold=True)
     must_match(if_match, row.version)
     keyring.rotate(session, row, timedelta(seconds=wanted.grace_seconds))
+    audit.note(session, "webhook_endpoint.secret_rotated", row.id)
     answer.headers["ETag"] = etag(row.version)
     return subscriptions.shown(session, row)

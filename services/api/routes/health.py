@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse
 from services import broker
 from services.api.problems import PROBLEMS
 from services.api.transactions import House, house_of
-from twinning import endpoints, measures, work
+from twinning import clocks, endpoints, measures, work
 from twinning import workers as workers_
 from twinning.database import now
 from twinning.errors import NotFound
@@ -47,6 +47,8 @@ class Readiness(Shape):
 
     status: Literal["ok", "degraded", "unavailable"]
     database: Literal["ok", "away"]
+    # `off`: it differs from the database's by more than a minute, so nothing may be signed or planned by it.
+    clock: Literal["ok", "off", "unknown"]
     broker: Literal["ok", "away"]
     # `stuck`: they say that they live, and what could be sent at once is not.
     workers: Literal["ok", "away", "stuck", "unknown"]
@@ -68,9 +70,12 @@ async def healthz() -> Health:
     return Health()
 
 
-@router.get("/readyz", responses={503: {"model": Readiness, "description": "The database is away."}})
+@router.get(
+    "/readyz",
+    responses={503: {"model": Readiness, "description": "The database is away, or the clock is off."}},
+)
 def readyz(request: Request, answer: Response) -> Readiness:
-    """Say how the database, the broker and the workers are, and how long the oldest event has waited."""
+    """Say how database, clock, broker and workers are, and how long the oldest event has waited."""
     ready = _readiness(house_of(request))
     if ready.status == "unavailable":
         answer.status_code = 503
@@ -101,11 +106,13 @@ def _readiness(house: House) -> Readiness:
             undelivered = _age(endpoints.oldest_due(session))
             waiting = _age(work.oldest_due(session))
             living = workers_.living(session)
+            right = clocks.agrees(session)
             stuck = undelivered > measures.STUCK_AFTER.total_seconds() and measures.stuck_since(session)
     except SQLAlchemyError:
         return Readiness(
             status="unavailable",
             database="away",
+            clock="unknown",
             broker=rings,
             workers="unknown",
             oldest_undelivered_event_age_s=None,
@@ -114,9 +121,11 @@ def _readiness(house: House) -> Readiness:
     workers: Literal["ok", "away", "stuck"] = "ok" if living.keys() >= SERVICES else "away"
     if workers == "ok" and stuck:
         workers = "stuck"
+    whole: Literal["ok", "degraded"] = "ok" if rings == workers == "ok" else "degraded"
     return Readiness(
-        status="ok" if rings == workers == "ok" else "degraded",
+        status=whole if right else "unavailable",
         database="ok",
+        clock="ok" if right else "off",
         broker=rings,
         workers=workers,
         oldest_undelivered_event_age_s=undelivered,

@@ -3,10 +3,10 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
 from services.api import commands
-from services.api.dependencies import Db, Identifier, Listed, Page, Who, page
+from services.api.dependencies import Db, Identifier, IfMatch, Listed, Page, Who, etag, page
 from services.api.transactions import KeyedRoute
 from twinning import keys
 from twinning.keys import ApiKeyCreate, ApiKeyPublic, ApiKeyShown
@@ -16,9 +16,10 @@ router = APIRouter(prefix="/api-keys", tags=["keys"], route_class=KeyedRoute)
 
 
 @router.post("", status_code=201)
-def make_key(wanted: ApiKeyCreate, session: Db, caller: Who) -> ApiKeyShown:
+def make_key(wanted: ApiKeyCreate, session: Db, caller: Who, answer: Response) -> ApiKeyShown:
     """Make a key; it is shown in this answer and never again."""
     row, key = commands.make_key(session, caller, wanted)
+    answer.headers["ETag"] = etag(keys.VERSION)
     return ApiKeyShown(**ApiKeyPublic.model_validate(row).model_dump(), key=key)
 
 
@@ -32,6 +33,6 @@ def list_keys(wanted: Annotated[Page, Query()], session: Db, caller: Who) -> Lis
 
 
 @router.delete("/{key_id}", status_code=204)
-def revoke_key(key_id: Identifier, session: Db, caller: Who) -> None:
+def revoke_key(key_id: Identifier, session: Db, caller: Who, if_match: IfMatch = None) -> None:
     """Revoke a key; it ends at once."""
-    commands.revoke_key(session, caller, key_id)
+    commands.revoke_key(session, caller, key_id, if_match)

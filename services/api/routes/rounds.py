@@ -7,14 +7,14 @@ from fastapi import APIRouter, Query, Response
 
 from services.api import access, asking
 from services.api.dependencies import Db, House, Identifier, Listed, Page, Who, etag, page
-from services.api.transactions import KeyedRoute
+from services.api.receivers import LeadsOutside, ReceiverRoute
 from twinning import rounds, suggestions
 from twinning.keys import Caller
 from twinning.rounds import RoundAsked, RoundPublic, RoundRequest
 from twinning.suggestions import Suggestion, SuggestionPublic
 from twinning.terms import RoundState
 
-router = APIRouter(prefix="/matching-rounds", tags=["matching rounds"], route_class=KeyedRoute)
+router = APIRouter(prefix="/matching-rounds", tags=["matching rounds"], route_class=ReceiverRoute)
 
 
 class RoundFilter(Page):
@@ -30,7 +30,7 @@ def _whose(caller: Caller) -> str | None:
 
 @router.post("", status_code=202)
 def ask_for_round(
-    wanted: RoundRequest, session: Db, caller: Who, settings: House, answer: Response
+    wanted: RoundRequest, session: Db, caller: Who, settings: House, answer: Response, _looked: LeadsOutside
 ) -> RoundAsked:
     """Ask for a round; a coordinator's and a city's is held to their own cities as learners."""
     row, secret = asking.ask_round(session, caller, wanted, settings)

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Balanced lists: who meets whom when every city has only so much room, in any role."""
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.matcher.engine.assignment import share_out, top_total
 from services.matcher.engine.corpus import Corpus
+from services.matcher.engine.gathering import Answers, Gathering, answers, gatherings, without
 from services.matcher.engine.pairing import Needs, Pair, pairs_among, propose
+from services.matcher.engine.seating import Rooms, Seating, seat
+from services.matcher.engine.seminars import needs_asking, seminars_of
 from twinning.terms import SuggestionKind
 
 Cities = tuple[Hashable, ...]
@@ -33,13 +36,51 @@ def share(
     if kind == SuggestionKind.TWINNING:
         chosen: list[Cities] = list(share_out(_twos(candidates), {}, per_city, cover_right=True))
         return Share(chosen, top_total(candidates, (0, 1), learners, per_city))
-    room = {host: corpus.visits_per_year(host) for host in {cities[0] for cities in candidates}}
-    stated = {host: visits for host, visits in room.items() if visits is not None}
+    stated = _stated(corpus, {cities[0] for cities in candidates})
     turned = {(visitor, host): score for (host, visitor), score in _twos(candidates).items()}
     visits = share_out(turned, stated, per_city)
     return Share(
         [(host, visitor) for visitor, host in visits], top_total(candidates, (1,), learners, per_city)
     )
+
+
+def _stated(corpus: Corpus, hosts: Iterable[Hashable]) -> dict[Hashable, int]:
+    """The visits a year of those hosts that state any."""
+    room = {host: corpus.visits_per_year(host) for host in hosts}
+    return {host: visits for host, visits in room.items() if visits is not None}
+
+
+def share_seminars(
+    corpus: Corpus,
+    found: Answers,
+    made: Sequence[Gathering],
+    learners: Collection[Hashable],
+    per_city: int,
+) -> Seating:
+    """Choose among seminars, and what each becomes without one or all of those who are asked too often."""
+    rooms = Rooms(per_city, _stated(corpus, frozenset().union(*(one.hosts for one in made))))
+    crowded = rooms.crowded(made)
+    others = (
+        without(corpus, found, one, away)
+        for one in made
+        if (asked := [city for city in one.cities if city in crowded])
+        for away in {*((city,) for city in asked), tuple(asked)}
+    )
+    return seat([*made, *(other for other in others if other)], learners, rooms)
+
+
+def propose_balanced_seminars(
+    corpus: Corpus,
+    learners: Collection[Hashable],
+    per_city: int,
+    min_band: str | None = "possible",
+    cross_region: bool = True,
+    only: Needs = None,
+) -> list[Pair]:
+    """The seminars that are held when nobody is in too many, best first."""
+    found = answers(corpus, needs_asking(corpus, only), min_band, cross_region)
+    seating = share_seminars(corpus, found, gatherings(corpus, found), learners, per_city)
+    return seminars_of(corpus, seating.chosen, min_band, cross_region)
 
 
 def _twos(candidates: Candidates) -> dict[tuple[Hashable, Hashable], float]:

@@ -85,6 +85,17 @@ def gatherings(corpus: Corpus, found: Answers) -> list[Gathering]:
     return sorted(by_cities.values(), key=order)
 
 
+def without(
+    corpus: Corpus, found: Answers, made: Gathering, cities: Collection[Hashable]
+) -> Gathering | None:
+    """What a seminar becomes when some cities stay away: others host, and their needs are left out."""
+    needs = [need for need in sorted(made.needs, key=str) if corpus.city_of(need) not in cities]
+    left = {
+        need: {city: answer for city, answer in found[need].items() if city not in cities} for need in needs
+    }
+    return _hosted(corpus, left, needs)
+
+
 def order(made: Gathering) -> tuple[float, tuple[str, ...]]:
     """By score, the best first, equal scores in the order of their cities."""
     return -made.score, tuple(map(str, made.cities))

@@ -8,8 +8,10 @@ lengths are kept for some cuts; a row whose sum and bound together do not reach 
 what is left is finished from the row itself. The bar is the lowest of the best so far. Nothing is lost: rows
 are selected in single precision with room for its rounding, and scored again in double.
 
-Rows stand by the term that weighs most in them, so that texts on one theme are neighbours: a query first
-looks at those of its own theme, which raises its bar before the walk begins.
+The first block is a sample of all rows, and every term of them is added up. The best of every so many sums
+then set a bar, by halving the distance to the highest a few times, before any row is looked at closer; in the
+next blocks, too, where no city is shut out. The other rows stand by the term that weighs most in them, so
+that texts on one theme are neighbours and most stretches of a block hold nothing for a query.
 """
 
 from dataclasses import dataclass
@@ -27,10 +29,12 @@ CUTS: Numbers = np.array([0, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096])
 BLOCK = 16_384
 """Rows of a block at most; their sums are 64 kB."""
 
-BOLDNESS = 0.4
+OPENING = 1024
+"""Rows of the first block: enough for a bar near the last, few enough to add up every term of them."""
+
+BOLDNESS = 0.55
 """The share of the bar up to which the bound may count in choosing the level; measured, flat around here."""
 
-_SAMPLE = 128
 _BATCH = 16_384
 _MARGIN = 2
 
@@ -115,17 +119,16 @@ class Join:
         self._rank[by_frequency] = np.arange(len(present), dtype=np.int32)
         heavy = layout.heaviest(rows.matrix, rows.values if themes is None else themes)
         key = np.append(self._rank, -1)[heavy].astype(np.int64)
-        # A sample of all themes stands first: it gives each query a bar soon.
-        sample = np.arange(0, len(rows), max(1, len(rows) // _SAMPLE))[:_SAMPLE]
+        # A sample of all themes stands first: it gives each query a bar at once.
+        sample = np.arange(OPENING) * len(rows) // OPENING if len(rows) > OPENING else np.arange(len(rows))
         key[sample] = -2
         order = np.argsort(key, kind="stable")
-        starts = np.searchsorted(key[order], np.arange(len(present) + 2))
         matrix = layout.by_level(rows.matrix, order, self._rank, CUTS)
         cities = np.zeros(len(rows), np.int32) if city is None else city[order].astype(np.int32)
         blocks = _block_edges(len(rows))
         lists = layout.listed(matrix, blocks, len(present))
         bounds = layout.bounds(matrix, CUTS)
-        self._laid = Laid(matrix, cities, order, len(present), blocks, *lists, CUTS, *bounds, starts)
+        self._laid = Laid(matrix, cities, order, len(present), blocks, *lists, CUTS, *bounds)
 
     def __len__(self) -> int:
         return len(self._laid.order)
@@ -152,7 +155,7 @@ class Join:
         slack = slack_of(ranked)
         lowered = Asked(asked.floors * (1.0 - slack), asked.masks, asked.mask_of)
         heaps, above = self._select(ranked, keep, lowered, room)
-        # The bar of a heap that neither filled nor was seeded is 0: it has lost nothing.
+        # The bar of a heap that did not fill is 0: it has lost nothing.
         lost = heaps.scores[:, 0] * (1.0 + slack)
         return Selected(self._named(heaps.rows), lost, self._named(above.rows), above.reached)
 
@@ -171,17 +174,14 @@ class Join:
         count = len(ranked)
         heaps = joining.Heaps(np.zeros((count, keep), np.float32), np.full((count, keep), -1, np.int32))
         above = joining.Above(np.full((count, room), -1, np.int32), np.zeros(count, np.int64))
-        wishes = joining.Wishes(asked.floors.astype(np.float32), asked.masks, asked.mask_of)
-        joining.seed(ranked.matrix, self._laid, wishes, heaps)
+        whole = np.asarray(asked.masks.all(axis=1))
+        wishes = joining.Wishes(asked.floors.astype(np.float32), asked.masks, whole, asked.mask_of)
         queries = joining.Queries(ranked.matrix, *layout.cut_norms(ranked.matrix, CUTS))
         joining.select(queries, self._laid, wishes, np.float32(BOLDNESS), heaps, above)
         return heaps, above
 
 
 def _block_edges(rows: int) -> Numbers:
-    """Where the blocks begin and end; they grow, so that the bar is useful early."""
-    edges, step = [0], _SAMPLE
-    while edges[-1] < rows:
-        edges.append(min(rows, edges[-1] + step))
-        step = min(BLOCK, 2 * edges[-1])
-    return np.array(edges, np.int64)
+    """Where the blocks begin and end: a small one sets the bar, and the rest stand in large ones."""
+    opening = min(rows, OPENING, BLOCK)
+    return np.array([*range(0, opening, max(1, opening)), *range(opening, rows, BLOCK), rows], np.int64)

@@ -10,13 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.matcher.engine.compiled import compiled
-from services.matcher.engine.layout import GROUP, Floats, Items, Laid, Matrix, Numbers
-from services.matcher.engine.prefetch import fetch
+from services.matcher.engine.instructions import GROUP, fetch, lift, lowest, over, total
+from services.matcher.engine.layout import Floats, Items, Laid, Matrix, Numbers
 
-_PART = 16
-_HEAVY = 0.5
-_AKIN = 48
-_AKIN_A_TERM = 16
+# The bar is found to a part in 256 of its distance to the highest score: finer would leave out no more rows.
+_HALVINGS = 8
+# With eight times as many lanes as places, two of the best rarely share one.
+_LANES_A_PLACE = 8
+# Blocks whose sums may raise the bar; later it moves too little to pay for that.
+_EARLY = 3
+# So many times as many candidates as places raise the bar before they are completed.
+_MANY = 3
 
 
 class Queries(NamedTuple):
@@ -28,10 +32,14 @@ class Queries(NamedTuple):
 
 
 class Wishes(NamedTuple):
-    """By query a floor above which every row is wanted, and the line of `masks` that its cities stand in."""
+    """By query a floor above which every row is wanted, and the line of `masks` that its cities stand in.
+
+    `open` says of a line whether it allows all.
+    """
 
     floors: Floats
     masks: NDArray[np.bool_]
+    open: NDArray[np.bool_]
     mask_of: Numbers
 
 
@@ -50,7 +58,10 @@ class Above(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Room for one query in one block: sums by row, candidates, lists to walk, the query's frequent terms."""
+    """Room for one query in one block: sums by row, candidates, lists to walk, the query's frequent terms.
+
+    `lanes` holds the highest of every so many sums.
+    """
 
     sums: Floats
     places: Items
@@ -59,6 +70,7 @@ class Work(NamedTuple):
     tos: Numbers
     factors: Floats
     dense: Floats
+    lanes: Floats
 
 
 @compiled
@@ -76,53 +88,6 @@ def push(scores: Floats, rows: Items, score: float | np.float32, row: int) -> No
         scores[here], rows[here] = scores[below], rows[below]
         here = below
     scores[here], rows[here] = score, row
-
-
-@compiled
-def _akin(queries: Matrix, query: int, laid: Laid, found: Numbers) -> int:
-    """The first rows whose own heaviest term is among the heavy ones of a query, as many as there is room."""
-    heaviest = np.float32(0.0)
-    for entry in range(queries.ptr[query], queries.ptr[query + 1]):
-        heaviest = max(heaviest, queries.values[entry])
-    count = 0
-    for entry in range(queries.ptr[query], queries.ptr[query + 1]):
-        if queries.values[entry] < _HEAVY * heaviest:
-            continue
-        first = laid.themes[queries.terms[entry]]
-        last = min(laid.themes[queries.terms[entry] + 1], first + _AKIN_A_TERM, first + len(found) - count)
-        for row in range(first, last):
-            found[count] = row
-            count += 1
-            fetch(laid.matrix.terms, laid.matrix.ptr[row])
-            fetch(laid.matrix.values, laid.matrix.ptr[row])
-    return count
-
-
-@compiled
-def seed(queries: Matrix, laid: Laid, wishes: Wishes, heaps: Heaps) -> None:
-    """Raise the bar of each query to what the rows on its own themes surely reach."""
-    ptr, terms, values = queries
-    rows = laid.matrix
-    dense = np.zeros(laid.width + 1, np.float32)
-    nothing, akin = np.empty(heaps.scores.shape[1], np.int32), np.empty(_AKIN, np.int64)
-    for query in range(len(ptr) - 1):
-        heap = heaps.scores[query]
-        count = _akin(queries, query, laid, akin)
-        if count < len(heap):
-            continue
-        for entry in range(ptr[query], ptr[query + 1]):
-            dense[terms[entry]] = values[entry]
-        for row in akin[:count]:
-            if wishes.masks[wishes.mask_of[query], laid.city[row]]:
-                score = np.float32(0.0)
-                for entry in range(rows.ptr[row], rows.ptr[row + 1]):
-                    score += dense[rows.terms[entry]] * rows.values[entry]
-                if score > heap[0]:
-                    push(heap, nothing, score, row)
-        # The rows come again when their turn comes; the bar must let them pass whatever the rounding.
-        heap[:] = heap[0] * np.float32(1.0 - 1e-4)
-        for entry in range(ptr[query], ptr[query + 1]):
-            dense[terms[entry]] = 0.0
 
 
 @compiled
@@ -162,34 +127,69 @@ def _add_up(queries: Matrix, begin: int, end: int, laid: Laid, block: int, work:
 
 
 @compiled
+def _raised(scores: Floats, count: int, heap: Floats) -> float:
+    """A bar that at least as many exceed as a heap has places, of its own and of so many scores of others.
+
+    The scores from that count to the next 64 are made zero.
+    """
+    low = high = heap[0]
+    for place in range(count):
+        high = max(high, scores[place])
+    groups = (count + GROUP - 1) // GROUP
+    scores[count : groups * GROUP] = 0.0
+    for _ in range(_HALVINGS):
+        middle = np.float32(0.5) * (low + high)
+        above = 0
+        for group in range(groups):
+            above += total(over(scores, np.uintp(group * GROUP), middle))
+        for score in heap:
+            above += score > middle
+        if above >= len(heap):
+            low = middle
+        else:
+            high = middle
+    return float(low)
+
+
+@compiled
+def _opened(query: int, rows: int, laid: Laid, wishes: Wishes, heap: Floats, work: Work) -> float:
+    """The bar that the sums of the first block set, whose rows are a sample of all.
+
+    What is left out can only add to a sum. One sum of every so many stands for all of them: hardly ever do
+    two of the best fall together, and if they do the bar is a little lower than it could be.
+    """
+    allowed, lanes, sums = wishes.masks[wishes.mask_of[query]], work.lanes, work.sums
+    if not wishes.open[wishes.mask_of[query]]:
+        for row in range(rows):
+            if not allowed[laid.city[row]]:
+                sums[row] = 0.0
+    lanes[:] = 0.0
+    for begin in range(0, rows, len(lanes)):
+        for lane in range(0, len(lanes), GROUP):
+            lift(lanes, np.uintp(lane), sums, np.uintp(begin + lane))
+    return _raised(lanes, len(lanes), heap)
+
+
+@compiled
 def _sweep(
-    sums: Floats, rest: float, norms: Floats, peaks: Floats, bar: float, places: Items, found: Floats
-) -> int:
+    sums: Floats, groups: int, base: int, rest: float, norms: Floats, peaks: Floats, bar: float,
+    places: Items, found: Floats,
+) -> int:  # fmt: skip
     """Find the places where sum + rest x norm exceeds the bar, with their sums; all sums are 0 afterwards.
 
-    A stretch of 64 is first held against the highest norm in it, which the processor does at once. The loops
-    say "or", into a number, because neither a running maximum nor a truth value would be taken at once.
+    A stretch of 64 is first held against the highest norm in it, which the processor does at once.
     """
     count = 0
-    for group in range(len(peaks)):
-        begin = group * GROUP
-        near = sums[begin : begin + GROUP]
-        lowest = bar - rest * peaks[group]
-        hit = 0
+    for group in range(groups):
+        begin = np.uintp(group * GROUP)
+        bits = over(sums, begin, np.float32(bar - rest * peaks[base // GROUP + group]))
+        while bits:
+            place = begin + lowest(bits)
+            bits &= bits - np.uint64(1)
+            places[count], found[count] = place, sums[place]
+            count += sums[place] + rest * norms[np.uintp(base) + place] > bar
         for place in range(GROUP):
-            hit |= near[place] > lowest
-        if hit:
-            for part in range(0, GROUP, _PART):
-                some, norm = near[part : part + _PART], norms[begin + part : begin + part + _PART]
-                hit = 0
-                for place in range(_PART):
-                    hit |= some[place] + rest * norm[place] > bar
-                if hit:
-                    for place in range(_PART):
-                        places[count], found[count] = begin + part + place, some[place]
-                        count += some[place] + rest * norm[place] > bar
-        for place in range(GROUP):
-            near[place] = 0.0
+            sums[begin + np.uintp(place)] = 0.0
     return count
 
 
@@ -208,12 +208,13 @@ def _complete(
         if allowed[laid.city[row]]:
             fetch(rows.ptr, row)
             kept += 1
+    bar = heap[0] if kept < _MANY * len(heap) else _raised(work.found, kept, heap)
     for place in range(kept):
         fetch(rows.terms, rows.ptr[base + work.places[place]])
         fetch(rows.values, rows.ptr[base + work.places[place]])
     for place in range(kept):
         row, score = base + work.places[place], work.found[place]
-        if score + rest * laid.norms[level, row] <= min(heap[0], floor):
+        if score + rest * laid.norms[level, row] <= min(max(heap[0], bar), floor):
             continue
         at, last = rows.ptr[row], rows.ptr[row + 1]
         while at < last and rows.terms[at] < cut:
@@ -228,22 +229,24 @@ def _complete(
 
 
 @compiled
-def _room(queries: Matrix, laid: Laid) -> Work:
+def _room(queries: Matrix, laid: Laid, keep: int) -> Work:
     """Room for the longest query and the widest block."""
     widest, longest = 0, 1
     for block in range(len(laid.blocks) - 1):
         widest = max(widest, laid.blocks[block + 1] - laid.blocks[block])
     for query in range(len(queries.ptr) - 1):
         longest = max(longest, queries.ptr[query + 1] - queries.ptr[query])
-    widest = (widest + GROUP - 1) // GROUP * GROUP
+    lanes = (_LANES_A_PLACE * keep + GROUP - 1) // GROUP * GROUP
+    widest = (widest + lanes - 1) // lanes * lanes
     return Work(
         np.zeros(widest, np.float32),
-        np.zeros(widest + 1, np.int32),
-        np.zeros(widest + 1, np.float32),
+        np.zeros(widest + GROUP, np.int32),
+        np.zeros(widest + GROUP, np.float32),
         np.zeros(longest + 1, np.int64),
         np.zeros(longest + 1, np.int64),
         np.zeros(longest + 1, np.float32),
         np.zeros(laid.cuts[-1] + 1, np.float32),
+        np.zeros(lanes, np.float32),
     )
 
 
@@ -253,20 +256,24 @@ def select(
 ) -> None:
     """Fill the heaps with the best rows of each query, and `above` with the rows that reach its floor."""
     ptr, terms, values = queries.matrix
-    work = _room(queries.matrix, laid)
+    work = _room(queries.matrix, laid, heaps.scores.shape[1])
     for block in range(len(laid.blocks) - 1):
         base = laid.blocks[block]
-        groups = (laid.blocks[block + 1] - base + GROUP - 1) // GROUP
-        inside, whole = slice(base, base + groups * GROUP), slice(base // GROUP, base // GROUP + groups)
+        rows = laid.blocks[block + 1] - base
         for query in range(len(ptr) - 1):
-            bar = min(heaps.scores[query, 0], wishes.floors[query])
+            bar = heaps.scores[query, 0]
             level = len(laid.cuts) - 1
-            while level > 0 and queries.norms[query, level] * laid.typical[level] > boldness * bar:
+            most = boldness * min(bar, wishes.floors[query])
+            while level > 0 and queries.norms[query, level] * laid.typical[level] > most:
                 level -= 1
             begin, rest = ptr[query] + queries.begins[query, level], queries.norms[query, level]
             _add_up(queries.matrix, begin, ptr[query + 1], laid, block, work)
-            sums, norms, peaks = work.sums[: groups * GROUP], laid.norms[level], laid.peaks[level]
-            count = _sweep(sums, rest, norms[inside], peaks[whole], bar, work.places, work.found)
+            if block == 0 or (block < _EARLY and wishes.open[wishes.mask_of[query]]):
+                bar = _opened(query, rows, laid, wishes, heaps.scores[query], work)
+            count = _sweep(
+                work.sums, (rows + GROUP - 1) // GROUP, base, rest, laid.norms[level], laid.peaks[level],
+                min(bar, wishes.floors[query]), work.places, work.found,
+            )  # fmt: skip
             if count == 0:
                 continue
             for entry in range(ptr[query], begin):

@@ -7,13 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.matcher.engine.compiled import compiled
+from services.matcher.engine.instructions import GROUP
 
 Items = NDArray[np.int32]
 Numbers = NDArray[np.int64]
 Floats = NDArray[np.float32]
-
-GROUP = 64
-"""Rows that are held against a bar at once."""
 
 _NEVER = np.float32(-1e9)
 
@@ -31,7 +29,7 @@ class Laid(NamedTuple):
 
     `heads` says where in a block's lists each term's begins. By cut `norms` has the length of each row's part
     that lies below it, `peaks` the highest of each group of rows, `typical` a high one. `order` names the
-    rows, which stand by their heaviest term; `themes` says where those of each term begin.
+    rows.
     """
 
     matrix: Matrix
@@ -46,7 +44,6 @@ class Laid(NamedTuple):
     norms: Floats
     peaks: Floats
     typical: Floats
-    themes: Numbers
 
     @property
     def nbytes(self) -> int:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import random_array
 
-from services.matcher.engine import join, many
+from services.matcher.engine import join, joining, many
 from services.matcher.engine.index import MatchIndex
 from services.matcher.engine.join import Join, Rows
 from services.matcher.engine.store import Entry
@@ -91,6 +91,44 @@ def test_rows_on_a_query_s_theme_raise_its_bar_and_lose_nothing() -> None:
 
     assert scores == pytest.approx(-np.sort(-products, axis=1)[:, :10], abs=1e-9)
     assert np.take_along_axis(products, found, axis=1) == pytest.approx(scores, abs=1e-9)
+
+
+def test_masks_and_floors_lose_nothing_in_any_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In small and large blocks alike the best allowed rows are selected, and all that reach the floor."""
+    queries, practices = drawn(6, 40, 800, 0), drawn(7, 2300, 800, 200)
+    products = spread(queries, 800) @ spread(practices, 800).T
+    rng = np.random.default_rng(8)
+    city = rng.integers(0, 9, 2300).astype(np.int32)
+    masks = np.vstack([np.ones(9, np.bool_), rng.random((4, 9)) < 0.5])
+    mask_of = np.arange(40) % 5
+    allowed = masks[mask_of][:, city]
+    floors = np.maximum(np.quantile(products, np.linspace(0.97, 1.0, 40), axis=1).diagonal(), 1e-6)
+
+    for opening, block in ((64, 64), (128, 512), (1024, 16_384)):
+        monkeypatch.setattr(join, "OPENING", opening)
+        monkeypatch.setattr(join, "BLOCK", block)
+        found = Join(practices, 800, city).select(queries, 8, join.Asked(floors, masks, mask_of), 300)
+
+        for query, line in enumerate(np.where(allowed, products, 0.0)):
+            held = found.rows[query][found.rows[query] >= 0]
+            assert allowed[query, held].all()
+            assert np.delete(line, held).max() <= found.lost[query] <= np.sort(line)[-8] * (1.0 + 1e-3)
+            reached = found.above[query, : found.above_count[query]]
+            assert set(np.flatnonzero(line >= floors[query])) <= set(reached.tolist())
+            assert allowed[query, reached].all()
+
+
+@given(st.lists(st.floats(0, 1, width=32), max_size=200), st.lists(st.floats(0, 1, width=32), min_size=1))
+def test_a_raised_bar_is_exceeded_by_as_many_as_a_heap_holds(scores: list[float], heap: list[float]) -> None:
+    """The bar never lies above the last of the best, so none of them is lost to it."""
+    held, others = np.array(sorted(heap), np.float32), np.zeros(256, np.float32)
+    others[: len(scores)] = scores
+    others[len(scores) :] = 9.0
+
+    bar = joining._raised(others, len(scores), held)
+
+    both = np.sort(np.append(held, np.array(scores, np.float32)))
+    assert held[0] <= bar <= both[-len(held)]
 
 
 # Two of them are synonyms, which widen a need.
