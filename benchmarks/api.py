@@ -26,12 +26,13 @@ import httpx
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks._databases import KINDS, fresh_database
 from benchmarks._load import NUMBER, Answers, Load, cpu_s, drive, generators, request
 from services.cli.demo_data import load
 from services.cli.system import free_port
-from tests.servers import own_broker, postgres_database, postgres_server, running, until
+from tests.servers import own_broker, running, until
 from twinning import keys
-from twinning.database import Database, migrate
+from twinning.database import Database
 from twinning.keys import ApiKeyCreate
 from twinning.settings import PREFIX
 from twinning.terms import Role
@@ -83,7 +84,6 @@ class House:
 
     def __init__(self, url: str, stack: ExitStack) -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="twinning-bench-")))
-        migrate(url)
         database = Database(url)
         with database.transaction() as session:
             _, key = keys.create(session, ApiKeyCreate(role=Role.STAFF, name="Benchmark"))
@@ -221,27 +221,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--connections", type=int, default=32)
-    parser.add_argument("--only", choices=("sqlite", "postgresql"))
+    parser.add_argument("--only", choices=KINDS)
     given = parser.parse_args()
-    for kind in ("sqlite", "postgresql"):
-        if given.only not in {None, kind}:
-            continue
+    for kind in (given.only,) if given.only else KINDS:
         with ExitStack() as stack:
             pool = stack.enter_context(generators(1))
-            house = House(stack.enter_context(database_url(kind)), stack)
+            house = House(stack.enter_context(fresh_database(kind)), stack)
             print(f"\n{kind}, load of the machine {os.getloadavg()[0]:.1f}\n{HEAD}", flush=True)
             measure(house, pool, given)
-
-
-@contextmanager
-def database_url(kind: str) -> Iterator[str]:
-    """Give the URL of a fresh database of a kind."""
-    if kind == "sqlite":
-        with tempfile.TemporaryDirectory(prefix="twinning-bench-") as folder:
-            yield f"sqlite:///{folder}/twinning.db"
-        return
-    with postgres_server(durable=True) as server, postgres_database(server, "bench") as url:
-        yield url
 
 
 if __name__ == "__main__":
