@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the front door costs beside bare routes that do the same, through real servers and real HTTP.
 
-    ./run bench api [--seconds 3] [--rounds 3] [--connections 32] [--only sqlite|postgresql]
+    ./run bench api [--seconds 3] [--rounds 3] [--connections 32] [--only sqlite|postgresql] [--row NAME]
 
 The house is `twinning api` as it is shipped, with a key, an `Idempotency-Key`, the outbox and a webhook
 endpoint that wants every event; beside it stand the bare routes of `_bare.py` on the same database. Both are
@@ -184,6 +184,8 @@ def median(turns: Sequence[Figures]) -> Figures:
 def measure(house: House, pool: Executor, given: argparse.Namespace) -> None:
     """Measure each row, in turns, and print it."""
     for row in house.rows(sentences(200, 8)):
+        if given.row not in row.name:
+            continue
         sides: tuple[list[Figures], list[Figures]] = ([], [])
         for number in range(given.rounds + 1):
             for side, served, requests in zip(
@@ -222,6 +224,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--only", choices=KINDS)
+    parser.add_argument("--row", default="", help="only rows with this in their name")
     given = parser.parse_args()
     for kind in (given.only,) if given.only else KINDS:
         with ExitStack() as stack:
