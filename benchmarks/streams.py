@@ -28,7 +28,7 @@ from twinning.terms import Role
 
 
 def _serve(url: str, port: int) -> None:
-    server(make_app(Settings(database_url=url)), "127.0.0.1", port).run()
+    server(make_app(Settings(database_url=url, rate_per_minute=0)), "127.0.0.1", port).run()
 
 
 async def _follow(

@@ -10,6 +10,7 @@ from twinning import (  # noqa: F401 - they define the tables
     audit,
     catalogue,
     idempotency,
+    imports,
     outbox,
     previews,
     replays,

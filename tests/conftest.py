@@ -35,9 +35,20 @@ settings.load_profile("house")
 LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0", "::")
 
 
-def pytest_report_header() -> list[str]:
-    """Say which servers the tests run on, so that a report can be compared with another."""
-    return [f"broker: {broker_name()}", f"databases: SQLite, {postgres_name()}"]
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Take what the fault tests are told."""
+    group = parser.getgroup("faults", "tests that break things")
+    group.addoption("--seed", type=int, default=20, help="what the fault tests draw their faults from (20)")
+    group.addoption("--long", action="store_true", help="fault tests in full length, on both databases")
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say which servers the tests run on and what they draw from, so that a run can be had again."""
+    return [
+        f"broker: {broker_name()}",
+        f"databases: SQLite, {postgres_name()}",
+        f"seed: {config.getoption('seed')}",
+    ]
 
 
 def pytest_configure() -> None:

@@ -24,12 +24,16 @@ START_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a path answers: its statuses one after another, the last for ever, each after a delay."""
+    """How a path answers: its statuses one after another, the last for ever, each after a delay.
+
+    `each_event` begins with the first status for each event anew.
+    """
 
     statuses: Sequence[int] = (200,)
     delay_s: float = 0.0
     headers: dict[str, str] = field(default_factory=dict)
     body: str = ""
+    each_event: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,11 @@ class Receiver:
         with self._changed:
             return [one for one in self._got if path in {None, one.path}]
 
+    def in_hand(self, path: str) -> int:
+        """How many requests on a path wait for their answer now."""
+        with self._changed:
+            return self._in_hand[path]
+
     def wait(self, ready: Callable[[list[Received]], bool], timeout_s: float = 20.0) -> list[Received]:
         """Wait until what came satisfies a condition; AssertionError when it does not in time."""
         with self._changed:
@@ -156,7 +165,8 @@ class Receiver:
         verified_by = tuple(secret for secret in self.secrets if verifies(secret, body, headers))
         with self._changed:
             manner = self._manners.get(path, Manner())
-            status = manner.statuses[min(self._answered[path], len(manner.statuses) - 1)]
+            before = self._attempts[path, webhook_id] if manner.each_event else self._answered[path]
+            status = manner.statuses[min(before, len(manner.statuses) - 1)]
             self._answered[path] += 1
             self._attempts[path, webhook_id] += 1
             self._in_hand[path] += 1

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, or_
+from sqlalchemy import ColumnElement, insert, or_
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from twinning.database import Id, Instant, Json, new_id, now
+from twinning.database import Id, Instant, Json, before_commit, new_id, now, table_of
 from twinning.fields import Shape
 from twinning.terms import Role
 
@@ -98,18 +98,32 @@ def note(
     actor: Actor | None = session.info.get("actor")
     if actor is None:
         return
-    entry = AuditEntry(
-        key_id=actor.key_id,
-        key_name=actor.key_name,
-        role=actor.role,
-        action=action,
-        object_type=action.partition(".")[0],
-        object_id=object_id,
-        city_id=city_id,
-        fields=sorted({_ONE_FIELD.get(name, name) for name in fields}),
-        address=actor.address,
-    )
-    session.add(entry)
+    entry = {
+        "id": new_id(),
+        "at": now(),
+        "key_id": actor.key_id,
+        "key_name": actor.key_name,
+        "role": actor.role,
+        "action": action,
+        "object_type": action.partition(".")[0],
+        "object_id": object_id,
+        "city_id": city_id,
+        "fields": sorted({_ONE_FIELD.get(name, name) for name in fields}),
+        "address": actor.address,
+    }
+    session.info.setdefault("audit", []).append(entry)
+    before_commit(session, "audit", _write)
+
+
+def _write(session: Session) -> None:
+    """Write the transaction's entries, in one statement however many they are."""
+    session.connection().execute(insert(table_of(AuditEntry)), session.info.pop("audit"))
+
+
+def address_of(session: Session) -> str | None:
+    """Give the address from which the person asks for whom this transaction acts."""
+    actor: Actor | None = session.info.get("actor")
+    return None if actor is None else actor.address
 
 
 def listed(session: Session, wanted: Wanted, most: int, before: str | None = None) -> Sequence[AuditEntry]:

@@ -11,7 +11,7 @@ from enum import StrEnum
 from sqlalchemy import BigInteger, func, insert, select
 from sqlmodel import Field, Session, SQLModel, col
 
-from twinning.database import Id, Json, before_commit, draw, put
+from twinning.database import Id, Json, before_commit, draw, put, table_of
 
 
 class Subject(StrEnum):
@@ -57,7 +57,7 @@ def _write_changes(session: Session) -> None:
         {"version": first + place, "subject": subject, "subject_id": subject_id}
         for place, (subject, subject_id) in enumerate(changes)
     ]
-    session.execute(insert(Change), rows)
+    session.connection().execute(insert(table_of(Change)), rows)
 
 
 def changes_since(session: Session, version: int) -> Sequence[Change]:

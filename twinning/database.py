@@ -6,6 +6,7 @@ The only file that knows what the two databases say differently.
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -52,6 +53,7 @@ STATEMENT_TIMEOUT_MS = 60_000
 LOCK_TIMEOUT_MS = 20_000
 # Who writes in company waits no longer for a row that another transaction holds.
 HURRIED_LOCK_TIMEOUT_MS = 30
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SQLITE_TIME = "%Y-%m-%dT%H:%M:%f+00:00"
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
@@ -67,6 +69,11 @@ SQLModel.metadata.naming_convention = {
 def new_id() -> str:
     """Make a UUIDv7: ids sort by the time they were made."""
     return str(uuid7s.uuid7())
+
+
+def is_id(text: str) -> bool:
+    """Say whether a text has the shape of an id."""
+    return _ID.fullmatch(text) is not None
 
 
 def made_at(id_: str) -> datetime:
@@ -132,7 +139,7 @@ def draw(session: Session, count: int) -> int:
 
 # The order of what is done last in a transaction: whoever waits for another's rows does so before a number
 # is drawn, so that nobody who holds the log waits for somebody who wants it.
-STEPS = ("receivers", "changes", "events")
+STEPS = ("marks", "audit", "receivers", "changes", "events")
 
 
 def before_commit(session: Session, name: str, step: Callable[[Session], None]) -> None:
@@ -303,8 +310,7 @@ def put(
 @cache
 def _putting(table: type[SQLModel], dialect: str, key: tuple[str, ...], change: tuple[str, ...]) -> Insert:
     """Write the statement of `put`, once: to write and compile one costs more than to execute it."""
-    there: Table = table.__table__  # type: ignore[attr-defined]
-    insert = sqlite.insert(there) if dialect == "sqlite" else postgresql.insert(there)
+    insert = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(table_of(table))
     if not change:
         return insert.on_conflict_do_nothing(index_elements=list(key))
     changed = {name: insert.excluded[name] for name in change}
@@ -332,6 +338,12 @@ def holds(session: Session, column: Any, value: str) -> ColumnElement[bool]:
     return cast(column, JSONB).contains([value])
 
 
+def table_of(model: type[SQLModel]) -> Table:
+    """Give a model's table, for many rows at once: inserts of a model cost several times as much a row."""
+    table: Table = model.__table__  # type: ignore[attr-defined]
+    return table
+
+
 def clock(session: Session) -> datetime:
     """Ask the database for the time, in UTC."""
     if session.get_bind().dialect.name == "sqlite":
@@ -353,8 +365,17 @@ def try_lock(session: Session, name: str) -> bool:
     """
     if session.get_bind().dialect.name == "sqlite":
         return True
-    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
-    return bool(session.scalar(select(func.pg_try_advisory_xact_lock(number))))
+    return bool(session.scalar(select(func.pg_try_advisory_xact_lock(_number_of(name)))))
+
+
+def lock(session: Session, name: str) -> None:
+    """Wait for a lock that ends with this transaction; what is read after it is what its last holder left."""
+    if session.get_bind().dialect.name != "sqlite":
+        session.execute(select(func.pg_advisory_xact_lock(_number_of(name))))
+
+
+def _number_of(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
 
 
 def would_wait(error: Exception) -> bool:

@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict
 
 from twinning.cities import CityPublic
 from twinning.fields import Shape
-from twinning.listings import NeedPublic, PracticePublic
+from twinning.imports import ImportPublic
+from twinning.listing_shapes import NeedPublic, PracticePublic
 from twinning.rounds import RoundPublic
 from twinning.suggestions import SuggestionPublic
 from twinning.terms import Band
@@ -140,20 +141,23 @@ class CityWithdrawn(_CityEvent):
     type = EventType.CITY_WITHDRAWN
 
 
-class _ListingEvent(Event):
+class ListingEvent(Event):
+    """The base of the events of practices and needs."""
+
     data: PracticePublic | NeedPublic
     # Where the listing's city lies; the event's audience, not part of its data.
     country: str
 
     def facets(self) -> Facets:
+        """It is about its city and its themes."""
         return Facets(cities=((self.data.city_id, self.country),), themes=frozenset(self.data.themes))
 
 
-class _PracticeEvent(_ListingEvent):
+class _PracticeEvent(ListingEvent):
     data: PracticePublic
 
 
-class _NeedEvent(_ListingEvent):
+class _NeedEvent(ListingEvent):
     data: NeedPublic
 
 
@@ -191,6 +195,12 @@ class NeedWithdrawn(_NeedEvent):
     """A need has been taken back."""
 
     type = EventType.NEED_WITHDRAWN
+
+
+class NeedExpired(_NeedEvent):
+    """The term of a need is over; it is matched no more until its `expires_on` is moved."""
+
+    type = EventType.NEED_EXPIRED
 
 
 class _SuggestionEvent(Event):
@@ -255,6 +265,18 @@ class MatchingRoundCancelled(_RoundEvent):
     """A matching round was cancelled before it was done."""
 
     type = EventType.MATCHING_ROUND_CANCELLED
+
+
+class ImportCompleted(Event):
+    """A file has been imported; `data` counts its rows, and what was refused is read from the import."""
+
+    type = EventType.IMPORT_COMPLETED
+    data: ImportPublic
+    asked_by: str
+
+    def facets(self) -> Facets:
+        """It goes to the key that sent the file."""
+        return Facets(for_key=self.asked_by)
 
 
 class EndpointNote(Shape):

@@ -16,6 +16,7 @@ COUNTER_NEED = "0198c0de-0000-7000-8000-000000000006"
 SUGGESTION = "0198c0de-0000-7000-8000-000000000007"
 ROUND = "0198c0de-0000-7000-8000-000000000008"
 KEY = "0198c0de-0000-7000-8000-000000000009"
+IMPORT = "0198c0de-0000-7000-8000-00000000000e"
 
 CITY_REQUEST: Example = {
     "name": "Limerick",
@@ -63,6 +64,10 @@ PRACTICE_SHOWN: Example = {
     "city_id": SUWON,
     **PRACTICE_REQUEST,
     "language": "en",
+    "suggested_themes": [{"theme": "cl7", "label": "Literacy", "score": 0.4}],
+    "confirmed_at": MOMENT,
+    "confirm_by": "2027-03-02",
+    "stale": False,
     "kind": "practice",
     "created_at": MOMENT,
     "updated_at": MOMENT,
@@ -89,10 +94,21 @@ NEED_SHOWN: Example = {
     "city_id": LIMERICK,
     **NEED_REQUEST,
     "language": "en",
+    "suggested_themes": [{"theme": "cl7", "label": "Literacy", "score": 0.4}],
     "unmet": False,
     "kind": "need",
     "created_at": MOMENT,
     "updated_at": MOMENT,
+}
+
+WARNINGS: Example = {
+    "warnings": [
+        {
+            "code": "nearly-the-same",
+            "detail": "Another practice of this city says nearly the same.",
+            "listing": {"id": COUNTER_PRACTICE, "title": "Reading circles in each library"},
+        }
+    ]
 }
 
 KEY_REQUEST: Example = {
@@ -243,6 +259,29 @@ PREVIEW_WAITING: Example = {
     "detail": "No worker has answered yet; ask again at the address in Location.",
 }
 
+IMPORT_SHOWN: Example = {
+    "id": IMPORT,
+    "filename": "catalogue.xlsx",
+    "format": "xlsx",
+    "size": 48213,
+    "state": "completed",
+    "progress": {"done": 48213, "total": 48213},
+    "counts": {"rows": 120, "created": 97, "updated": 4, "unchanged": 18, "refused": 1},
+    "error": None,
+    "created_at": MOMENT,
+    "updated_at": MOMENT,
+}
+REFUSAL_SHOWN: Example = {
+    "row": 17,
+    "column": "country",
+    "value": "US",
+    "reason": "'US' is not the ISO 3166-1 alpha-2 code of an ASEM partner country.",
+}
+IMPORT_REPORT: Example = {
+    **IMPORT_SHOWN,
+    "refusals": [REFUSAL_SHOWN],
+    "refusals_url": f"/v1/imports/{IMPORT}/refusals",
+}
 CITY_EXPORT: Example = {
     "city": CITY_OWNED,
     "practices": [],
@@ -263,6 +302,8 @@ CITY_EXPORT: Example = {
         }
     ],
     "webhook_endpoints": [],
+    "imports": [IMPORT_SHOWN],
+    "import_refusals": [{"import_id": IMPORT, **REFUSAL_SHOWN}],
     "replays": [],
     "deliveries": [],
     "kept_answers": [],
@@ -276,6 +317,7 @@ EVENT_DATA: dict[str, Example] = {
     "suggestion": SUGGESTION_SHOWN,
     "matching_round": ROUND_SHOWN,
     "matching_round.completed": ROUND_RESULT,
+    "import": IMPORT_SHOWN,
     "webhook_endpoint": ENDPOINT_NOTE,
     "webhook_endpoint.verification": ENDPOINT_CHALLENGE,
 }
@@ -285,6 +327,7 @@ AT_THE_END: dict[str, Example] = {
     "city.withdrawn": {"state": "withdrawn"},
     "practice.withdrawn": {"state": "withdrawn"},
     "need.withdrawn": {"state": "withdrawn"},
+    "need.expired": {"state": "expired"},
     "suggestion.withdrawn": {"status": "withdrawn"},
     "matching_round.failed": {
         "state": "failed",
@@ -326,9 +369,13 @@ SHAPES: dict[str, Example] = {
     "PracticeCreate": PRACTICE_REQUEST,
     "PracticeUpdate": PRACTICE_CHANGE,
     "PracticePublic": PRACTICE_SHOWN,
+    "PracticeOwned": {**PRACTICE_SHOWN, "review_comment": "Please say who may come and how often."},
+    "PracticeMade": {**PRACTICE_SHOWN, "review_comment": None, **WARNINGS},
     "NeedCreate": NEED_REQUEST,
     "NeedUpdate": NEED_CHANGE,
     "NeedPublic": NEED_SHOWN,
+    "NeedOwned": {**NEED_SHOWN, "review_comment": None},
+    "NeedMade": {**NEED_SHOWN, "review_comment": None},
     "ApiKeyCreate": KEY_REQUEST,
     "ApiKeyPublic": KEY_LISTED,
     "ApiKeyShown": KEY_SHOWN,
@@ -340,6 +387,9 @@ SHAPES: dict[str, Example] = {
     "PreviewRequest": PREVIEW_REQUEST,
     "PreviewAnswer": PREVIEW_ANSWER,
     "PreviewWaiting": PREVIEW_WAITING,
+    "ImportPublic": IMPORT_SHOWN,
+    "ImportReport": IMPORT_REPORT,
+    "RefusalPublic": REFUSAL_SHOWN,
     "FeedItem": {"id": EVENT, **event("city.registered")},
     "CountryPublic": {"code": "IE", "name": "Ireland", "region": "europe"},
     "ThemePublic": {"id": "sdg-4", "label": "Quality education", "group": "sdg"},

@@ -15,6 +15,7 @@ from sqlmodel import Field, Session, SQLModel, col, select
 from twinning.database import Id, Instant, Json, new_id, now
 from twinning.errors import Forbidden, NotFound, Unauthorised
 from twinning.fields import Countries, Line, Moment, Reference, Shape
+from twinning.lifecycle import Hand
 from twinning.terms import Role
 
 PREFIX = "asem_"
@@ -103,6 +104,10 @@ class Caller:
         """Staff may do everything."""
         return self.role is Role.STAFF
 
+    def hand(self, *, moderation: bool) -> Hand:
+        """Say whether what is written waits for a review: a city's own does, where the house moderates."""
+        return Hand(moderated=moderation, reviews=self.role is not Role.CITY)
+
     def owns(self, city_id: str, country: str) -> bool:
         """Say whether this city is the caller's own, one of a coordinator's, or staff's to care for."""
         return self.is_staff or self.city_id == city_id or country in self.countries
@@ -115,6 +120,11 @@ class Caller:
         """Refuse a change to a city that is not the caller's to change."""
         if not self.owns(city_id, country):
             raise Forbidden("This key may read this city and not change it.")
+
+    def must_care_for(self, country: str) -> None:
+        """Refuse a city of a country that a coordinator does not look after."""
+        if not self.is_staff and country not in self.countries:
+            raise Forbidden(f"This key does not coordinate {country}.")
 
     def must_be(self, *roles: Role) -> None:
         """Refuse all but these roles."""

@@ -15,7 +15,7 @@ from sqlalchemy import BigInteger, ColumnElement, ScalarSelect, func, insert, tr
 from sqlmodel import Field, Session, SQLModel, col, or_, select
 
 from twinning import endpoints
-from twinning.database import Id, Instant, Json, before_commit, draw, new_id, now, ring_after
+from twinning.database import Id, Instant, Json, before_commit, draw, new_id, now, ring_after, table_of
 from twinning.endpoints import Delivery, WebhookEndpoint
 from twinning.errors import Invalid, NotFound
 from twinning.events import Event, EventType, Facets
@@ -92,12 +92,12 @@ def _write_events(session: Session) -> None:
             for city_id, country in named.items()
         ]
         deliveries += _fan_out(receivers, event_id, event.type, facets, moment)
-    session.execute(insert(StoredEvent), events)
+    connection = session.connection()
+    connection.execute(insert(table_of(StoredEvent)), events)
     if cities:
-        session.execute(insert(EventCity), cities)
+        connection.execute(insert(table_of(EventCity)), cities)
     if deliveries:
-        # A None that is given is meant: what is held is not due.
-        session.execute(insert(Delivery), deliveries, execution_options={"render_nulls": True})
+        connection.execute(insert(table_of(Delivery)), deliveries)
         ring_after(session, Bell.DELIVER)
 
 

@@ -42,7 +42,7 @@ _OURS = frozenset(
         "user-agent",
     )
 )
-_OUR_FAMILIES = ("content-", "proxy-", "webhook-")
+_OUR_FAMILIES = ("asem-", "content-", "proxy-", "webhook-")
 
 
 def known_type(pattern: str) -> str:

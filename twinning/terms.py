@@ -136,6 +136,16 @@ class ReplayState(StrEnum):
     CANCELLED = "cancelled"
 
 
+class ImportState(StrEnum):
+    """The life of an import."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
 class Role(StrEnum):
     """What a key's bearer is."""
 
@@ -154,7 +164,9 @@ class Work(StrEnum):
     ROUND_ASSEMBLY = "round_assembly"
     REFRESH = "refresh"
     TIDY = "tidy"
+    DEADLINES = "deadlines"
     REPLAY = "replay"
+    IMPORT = "import"
 
 
 class Bell(StrEnum):

@@ -56,11 +56,20 @@ class Claim:
 
 def enqueue(session: Session, kind: Work, subject: str, payload: dict[str, Any] | None = None) -> None:
     """Ask for work in this transaction; asked for again while it waits or runs, it is done (again) once."""
-    row = _unit(kind, subject, payload or {}, now())
+    enqueue_all(session, kind, [subject], payload)
+
+
+def enqueue_all(
+    session: Session, kind: Work, subjects: Sequence[str], payload: dict[str, Any] | None = None
+) -> None:
+    """Ask for the same work on some subjects, in one statement; in their order, as all who wait for them."""
+    if not subjects:
+        return
+    moment = now()
     put(
         session,
         WorkUnit,
-        [row],
+        [_unit(kind, subject, payload or {}, moment) for subject in sorted(subjects)],
         ["kind", "subject"],
         ["payload", "due_at", "fence", "tries", "leased_by", "error"],
     )

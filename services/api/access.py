@@ -8,10 +8,11 @@ round; the whole of it and a webhook endpoint are for the key that asked for it.
 
 from sqlmodel import Session
 
-from twinning import cities, endpoints, listings, replays, rounds, suggestions
+from twinning import cities, endpoints, imports, listings, replays, rounds, suggestions
 from twinning.cities import City
 from twinning.endpoints import Delivery, WebhookEndpoint
 from twinning.errors import Forbidden, NotFound
+from twinning.imports import Import
 from twinning.keys import Caller
 from twinning.listings import Listing
 from twinning.replays import Replay
@@ -23,8 +24,7 @@ from twinning.terms import ListingKind, ListingState, Role
 def must_place(caller: Caller, country: str) -> None:
     """Refuse the registration of a city to all but staff and the coordinators of its country."""
     caller.must_be(Role.STAFF, Role.COORDINATOR)
-    if not caller.is_staff and country not in caller.countries:
-        raise Forbidden(f"This key does not coordinate {country}.")
+    caller.must_care_for(country)
 
 
 def changeable_city(session: Session, caller: Caller, city_id: str) -> City:
@@ -87,6 +87,14 @@ def own_round(session: Session, caller: Caller, round_id: str, *, hold: bool = F
     row = rounds.get(session, round_id, hold=hold)
     if not caller.is_staff and row.asked_by != caller.key_id:
         raise NotFound("There is no such matching round.")
+    return row
+
+
+def own_import(session: Session, caller: Caller, import_id: str, *, hold: bool = False) -> Import:
+    """Find an import of the caller's."""
+    row = imports.get(session, import_id, hold=hold)
+    if not caller.is_staff and row.asked_by != caller.key_id:
+        raise NotFound("There is no such import.")
     return row
 
 

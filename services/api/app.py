@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import cast
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from starlette.middleware import Middleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
@@ -27,6 +27,7 @@ from services.api.routes import (
     endpoints,
     events,
     health,
+    imports,
     keys,
     listings,
     previews,
@@ -35,14 +36,12 @@ from services.api.routes import (
     stream,
     suggestions,
 )
-from services.api.transactions import House, KeyedRoute
+from services.api.transactions import House
 from services.lookups import Resolve, SystemLookup
 from twinning.database import Database
 from twinning.settings import Settings
 from twinning.terms import Bell
 from twinning.vault import vault_of
-
-PREFIX = "/v1"
 
 
 def make_app(
@@ -91,7 +90,8 @@ def make_app(
     problems.install(app)
     app.include_router(health.router)
     app.include_router(documentation.router)
-    front = APIRouter(prefix=PREFIX, route_class=KeyedRoute)
+    # Side by side and not as routers within routers, which are looked through anew for each request.
+    routers = [*listings.routers, imports.uploads]
     for part in (
         reference,
         cities,
@@ -101,16 +101,16 @@ def make_app(
         previews,
         rounds,
         suggestions,
+        imports,
         endpoints,
         deliveries,
         delivery_log,
         stream,
         events,
     ):
-        front.include_router(part.router)
-    for router in listings.routers:
-        front.include_router(router)
-    app.include_router(front)
+        routers.append(part.router)
+    for router in routers:
+        app.router.routes.extend(router.routes)
     openapi.install(app)
     return app
 

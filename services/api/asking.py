@@ -16,6 +16,7 @@ from twinning import (
     audit,
     cities,
     endpoints,
+    imports,
     keyring,
     outbox,
     previews,
@@ -29,6 +30,7 @@ from twinning.endpoints import Delivery, WebhookEndpoint
 from twinning.errors import Conflict, Flaw, Forbidden, Invalid
 from twinning.events import EndpointNote, MatchingRoundCancelled, WebhookEndpointPing
 from twinning.fields import Shape
+from twinning.imports import Import
 from twinning.keys import Caller
 from twinning.previews import Preview, PreviewAnswer
 from twinning.rounds import MatchingRound, RoundRequest
@@ -122,6 +124,13 @@ def cancel_round(session: Session, caller: Caller, round_id: str) -> MatchingRou
     session.flush()
     told = rounds.public(session, row)
     outbox.record(session, MatchingRoundCancelled(data=told, asked_by=row.asked_by))
+    return row
+
+
+def cancel_import(session: Session, caller: Caller, import_id: str) -> Import:
+    """Stop an import; raises `Conflict` when it has ended."""
+    row = access.own_import(session, caller, import_id, hold=True)
+    imports.cancel(session, row)
     return row
 
 

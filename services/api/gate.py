@@ -82,8 +82,8 @@ class Gate:
             raise
 
     async def close(self) -> None:
-        """Write down what is known of the last use of keys, and hang up."""
-        await self._last_use.close()
+        """Hang up."""
+        self._last_use.close()
         await self._rates.close()
 
     async def _meet(self, shown: str, block: str) -> str:

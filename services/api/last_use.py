@@ -46,11 +46,10 @@ class LastUse:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._write_soon(), name="last use of keys")
 
-    async def close(self) -> None:
-        """Write what waits, once."""
+    def close(self) -> None:
+        """Write no more: what was used in the last moment is not worth waiting for at a stop."""
         if self._task is not None:
             self._task.cancel()
-        await self._write()
 
     async def _write_soon(self) -> None:
         while self._waiting:
@@ -59,8 +58,6 @@ class LastUse:
 
     async def _write(self) -> None:
         uses, self._waiting = self._waiting, {}
-        if not uses:
-            return
 
         def write() -> None:
             with self._database.transaction() as session:

@@ -77,7 +77,16 @@ PROBLEMS: Mapping[str, tuple[str, str]] = {
     "method-not-allowed": ("Method not allowed", "The path is right and takes other methods."),
     "conflict": ("Conflict", "The state of things forbids the request; read it again first."),
     "external-ref-taken": ("Reference taken", "Another object bears this external_ref already."),
+    "city-exists": (
+        "City registered already",
+        (
+            "`existing` is a registered city of that name, or one that is spelled much like it. If yours is "
+            "another one, give its latitude and longitude, or send the request again with `?force=true`."
+        ),
+    ),
+    "wrong-move": ("Wrong move", "What is in this state cannot be brought into the state asked for."),
     "round-ended": ("Round ended", "The matching round is over and cannot be cancelled."),
+    "import-ended": ("Import ended", "The import is over and cannot be cancelled."),
     "endpoint-disabled": ("Endpoint disabled", "Enable the webhook endpoint first."),
     "endpoint-unverified": ("Endpoint unverified", "The receiver has to echo its challenge first."),
     "endpoint-exists": ("Endpoint exists", "This key has an endpoint for the same events and URL already."),
@@ -99,8 +108,8 @@ PROBLEMS: Mapping[str, tuple[str, str]] = {
     ),
     "stale": ("Stale", "The object has changed since it was read; read it again and repeat the change."),
     "too-large": ("Too large", "The body is longer than is taken."),
+    "media-type": ("Wrong media type", "Send application/json in UTF-8; an import is multipart/form-data."),
     "headers-too-large": ("Too many headers", "Send fewer headers."),
-    "media-type": ("Wrong media type", "Send application/json in UTF-8."),
     "invalid": (
         "Invalid request",
         "Each of `errors` names a wrong field by a JSON Pointer into the body or /query, /path, /header.",
@@ -138,6 +147,7 @@ def problem(
     *,
     code: str | None = None,
     flaws: Sequence[Flaw] = (),
+    members: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> ProblemResponse:
     """Write a problem; its code decides title, address and headers."""
@@ -147,6 +157,7 @@ def problem(
         "title": PROBLEMS[code][0],
         "status": status,
         "detail": detail,
+        **(members or {}),
     }
     if status == 422:
         body["errors"] = [{"pointer": flaw.pointer, "detail": flaw.detail} for flaw in flaws[:MOST_FLAWS]]
@@ -166,9 +177,12 @@ def install(app: FastAPI) -> None:
 async def _ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, TwinningError)
     flaws = error.flaws if isinstance(error, Invalid) else ()
+    members = error.members if isinstance(error, Conflict) else None
     code = error.problem if error.problem in PROBLEMS else CODES[status_of(error)]
     headers = {"Retry-After": str(error.wait_s), **error.told} if isinstance(error, TooMany) else None
-    return problem(request, status_of(error), error.detail, code=code, flaws=flaws, headers=headers)
+    return problem(
+        request, status_of(error), error.detail, code=code, flaws=flaws, members=members, headers=headers
+    )
 
 
 async def _shape(request: Request, error: Exception) -> Response:

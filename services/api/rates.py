@@ -11,6 +11,7 @@ import asyncio
 import math
 import time
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -84,9 +85,11 @@ class Rates:
             return self._headers(purse.remaining + purse.left, purse.resets_at - moment)
 
     async def close(self) -> None:
-        """Hang up."""
+        """Hang up; a broker that does not hear it is left alone."""
         if self._storage is not None and isinstance(self._storage.bridge, RedispyBridge):
-            await self._storage.bridge.storage.aclose()
+            with suppress(RedisError, OSError, TimeoutError):
+                async with asyncio.timeout(ANSWER_S):
+                    await self._storage.bridge.storage.aclose()
 
     def _purse(self, key_id: str) -> Purse:
         """Find a key's purse; the one that was used longest ago makes room."""

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import anyio
 from fastapi import Request
@@ -34,6 +34,7 @@ from twinning.errors import Flaw, Invalid
 from twinning.keys import Caller
 from twinning.settings import Settings
 
+PREFIX: Final = "/v1"
 # Together below the 40 threads and the 40 connections: who holds a place never waits for a thread.
 WRITERS = 16
 READERS = 16
@@ -71,18 +72,17 @@ class Afterwards:
 
 
 class KeyedRoute(APIRoute):
-    """A route that needs a key and runs in one transaction."""
+    """A route that needs a key and runs in one transaction; its path is below `PREFIX`."""
 
     # What may take long, or hold much, keeps out of the transactions that others share.
     ALONE: ClassVar[frozenset[str]] = frozenset({"DELETE"})
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-        super().__init__(path, handed_over(endpoint), **options)
+        super().__init__(PREFIX + path, handed_over(endpoint), **options)
 
     def get_route_handler(self) -> Handler:
         """Wrap FastAPI's handling of the route in a transaction."""
         inner = super().get_route_handler()
-        has_body = self.body_field is not None
         has_query = bool(self.dependant.query_params)
 
         async def handle(request: Request) -> Response:
@@ -95,7 +95,7 @@ class KeyedRoute(APIRoute):
             if request.method == "GET":
                 answer = await _asked(request, None, inner, has_query, partial(_read, house, request))
                 return _tagged(await _wait(request, answer))
-            body = await bodies.read(request, has_body)
+            body = await self.read_body(request)
             await self.prepare(request, body)
             write = partial(_write, house, request, body, request.method in self.ALONE)
             answer = await _asked(ReadRequest(request, body), body.wrong, inner, has_query, write)
@@ -107,6 +107,10 @@ class KeyedRoute(APIRoute):
             return answer
 
         return handle
+
+    async def read_body(self, request: Request) -> Body:
+        """Read the body, and its JSON where the route wants one."""
+        return await bodies.read(request, self.body_field is not None)
 
     async def prepare(self, request: Request, body: Body) -> None:
         """Do what a route needs done before its transaction begins: nothing."""

@@ -19,6 +19,8 @@ EVENT_TYPES: list[dict[str, Any]] = [
 _HEADERS = (
     ("webhook-id", "The event's id: the same on every attempt and replay, and in the feed."),
     ("webhook-timestamp", "When this attempt was made, in seconds since 1970."),
+    ("asem-delivery", "The id of the delivery, as in `GET /v1/deliveries/{id}`."),
+    ("asem-attempt", "How often it has been tried, this time included."),
     ("webhook-signature", "`v1,` and an HMAC-SHA256 over id, time and body; one for each live secret."),
 )
 

@@ -2,14 +2,20 @@
 """A small client of our own API, for the commands that talk to one."""
 
 import json
+import os
+import secrets
+import shutil
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPResponse
-from typing import Any
+from itertools import chain
+from typing import IO, Any
 
 from twinning.errors import TwinningError
+
+BLOCK = 64 * 1024
 
 
 class Refused(TwinningError):
@@ -47,16 +53,38 @@ class Client:
         self._send("DELETE", path, None)
 
     def every(self, path: str) -> list[Any]:
+        """Read a list to its end."""
+        return list(self.pages(path))
+
+    def pages(self, path: str) -> Iterator[Any]:
         """Read a list to its end, page by page."""
-        items: list[Any] = []
         joint = "&" if "?" in path else "?"
-        cursor = None
-        while True:
+        cursor = ""
+        while cursor is not None:
             page = self.get(f"{path}{joint}limit=200" + (f"&cursor={cursor}" if cursor else ""))
-            items += page["items"]
+            yield from page["items"]
             cursor = page["next_cursor"]
-            if not cursor:
-                return items
+
+    def send(self, path: str, name: str, file: IO[bytes]) -> Any:
+        """Send a file as the part `file` of a form, without reading it into memory."""
+        boundary = secrets.token_hex(16)
+        quoted = name.replace("\\", "\\\\").replace('"', '\\"')
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{quoted}"\r\n\r\n'
+        before, after = head.encode("utf-8", "replace"), f"\r\n--{boundary}--\r\n".encode()
+        size = len(before) + file.seek(0, os.SEEK_END) + len(after)
+        file.seek(0)
+        headers = {
+            "Content-Type": f"multipart/form-data; boundary={boundary}",
+            "Content-Length": str(size),
+        }
+        body = chain([before], iter(lambda: file.read(BLOCK), b""), [after])
+        with self._open("POST", path, body, headers) as answer:
+            return json.loads(answer.read())
+
+    def download(self, path: str, file: IO[bytes]) -> None:
+        """Read a file."""
+        with self._open("GET", path, None, {}) as answer:
+            shutil.copyfileobj(answer, file, BLOCK)
 
     @contextmanager
     def stream(self, path: str, headers: Mapping[str, str]) -> Iterator[HTTPResponse]:
@@ -65,14 +93,17 @@ class Client:
             yield answer
 
     def _send(self, method: str, path: str, body: Any) -> Any:
-        with self._open(method, path, body, {"Content-Type": "application/json"}) as answer:
+        content = None if body is None else json.dumps(body).encode()
+        with self._open(method, path, content, {"Content-Type": "application/json"}) as answer:
             return json.loads(answer.read() or b"null")
 
-    def _open(self, method: str, path: str, body: Any, headers: Mapping[str, str]) -> HTTPResponse:
+    def _open(
+        self, method: str, path: str, body: bytes | Iterable[bytes] | None, headers: Mapping[str, str]
+    ) -> HTTPResponse:
         request = urllib.request.Request(  # noqa: S310 - the address is that of our own API
             f"{self.url}/v1{path}",
             method=method,
-            data=None if body is None else json.dumps(body).encode(),
+            data=body,
             headers={"Authorization": f"Bearer {self._key}", **headers},
         )
         try:

@@ -1,41 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads cities, practices and needs from JSON Lines and CSV files, checked as the front door checks them.
+"""Reads cities, practices and needs from the formats of imports, checked as the front door checks them.
 
 A row that is wrong stops the reading with a sentence that names file, line and field.
 """
 
-import csv
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pydantic import ValidationError
-
-from services.cli.json_lines import BadInput, Place, Row, json_rows, lines
+from services.cli.input_files import Place, table_rows
 from services.matcher.engine.exchange import Exchange, exchange_of
 from twinning.cities import CityCreate
 from twinning.forms import NeedCreate, PracticeCreate
 from twinning.languages import detect
+from twinning.records import Record, record_of
 from twinning.reference import THEMES
 from twinning.terms import ListingState
 
-_SHAPES: dict[str, type[CityCreate | PracticeCreate | NeedCreate]] = {
-    "city": CityCreate,
-    "practice": PracticeCreate,
-    "need": NeedCreate,
-}
 _TEXTS = ("description", "challenge", "outcomes", "lessons", "transfer_conditions")
-_LISTS = ("languages", "networks", "existing_partners", "themes", "target_groups", "seeks", "months")
-_NUMBERS = {
-    "latitude": float,
-    "longitude": float,
-    "population": int,
-    "strength": int,
-    "party_size": int,
-    "months": int,
-}
-_SENTENCES = {"missing": "is missing", "extra_forbidden": "is not a field of this kind of row"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,33 +75,6 @@ class Listed:
     texts: dict[Hashable, ListedText]
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[Place, Row]]:
-    """Each row of a CSV file; empty cells are absent fields, and lists have `|` between their parts."""
-    reader = csv.DictReader((line for _, line in lines(path)), strict=True)
-    try:
-        for name in ("kind", "ref"):
-            if name not in (reader.fieldnames or ()):
-                raise BadInput(path, 1, name, "the column is missing")
-        for cells in reader:
-            place = Place(path, reader.line_num)
-            if None in cells:
-                raise place.refuse("row", "has more cells than the header")
-            yield place, {name: _typed(place, name, cell) for name, cell in cells.items() if cell}
-    except csv.Error as error:
-        raise BadInput(path, reader.line_num + 1, "row", f"is not CSV: {error}") from error
-
-
-def _typed(place: Place, name: str, cell: str) -> Any:
-    """A cell as JSON would have it."""
-    number = _NUMBERS.get(name, str)
-    try:
-        if name in _LISTS:
-            return [number(part.strip()) for part in cell.split("|") if part.strip()]
-        return number(cell)
-    except ValueError as error:
-        raise place.refuse(name, f"{cell!r} is not a number") from error
-
-
 def read_listings(paths: Iterable[Path]) -> Listed:
     """Read files of cities, practices and needs; a listing's city may stand after it or in another file.
 
@@ -129,44 +84,22 @@ def read_listings(paths: Iterable[Path]) -> Listed:
     texts: dict[Hashable, ListedText] = {}
     places: dict[Hashable, Place] = {}
     for path in paths:
-        rows = _csv_rows(path) if path.suffix.lower() == ".csv" else json_rows(path)
-        for place, row in rows:
-            kind, ref = _identity(place, row)
-            if (kind, ref) in places:
-                first = places[kind, ref]
-                raise place.refuse("ref", f"{ref!r} is already that of {first.path}, line {first.line}")
-            places[kind, ref] = place
-            fields = _shaped(place, kind, row)
-            if isinstance(fields, CityCreate):
-                cities[ref] = ListedCity(ref, fields)
+        for place, row in table_rows(path):
+            found = record_of(row)
+            if not isinstance(found, Record):
+                raise place.refuse(found[0].field, found[0].reason)
+            key = (found.kind, found.ref)
+            if key in places:
+                first = places[key]
+                raise place.refuse("ref", f"{found.ref!r} is already that of {first.path}, line {first.line}")
+            places[key] = place
+            if isinstance(found.wanted, CityCreate):
+                cities[found.ref] = ListedCity(found.ref, found.wanted)
             else:
-                texts[kind, ref] = ListedText(kind, ref, str(row.get("city_ref", "")), fields)
+                texts[key] = ListedText(found.kind, found.ref, found.city_ref, found.wanted)
     _check_cities(cities, texts, places)
     published = {key: its for key, its in texts.items() if its.fields.state is ListingState.PUBLISHED}
     return Listed(cities, published)
-
-
-def _identity(place: Place, row: Row) -> tuple[str, str]:
-    """The kind and reference of a row."""
-    for name in ("kind", "ref"):
-        if name not in row:
-            raise place.refuse(name, "is missing")
-    kind = str(row["kind"])
-    if kind not in _SHAPES:
-        raise place.refuse("kind", f"{kind!r} is none of {', '.join(_SHAPES)}")
-    return kind, str(row["ref"])
-
-
-def _shaped(place: Place, kind: str, row: Row) -> CityCreate | PracticeCreate | NeedCreate:
-    """The fields of a row, checked by the same shapes that the front door uses."""
-    fields = {name: value for name, value in row.items() if name not in ("kind", "ref", "city_ref")}
-    try:
-        return _SHAPES[kind].model_validate({**fields, "external_ref": str(row["ref"])})
-    except ValidationError as error:
-        flaw = error.errors()[0]
-        field = ".".join(map(str, flaw["loc"]))
-        detail = _SENTENCES.get(flaw["type"], flaw["msg"].removeprefix("Value error, "))
-        raise place.refuse("ref" if field == "external_ref" else field, detail) from error
 
 
 def _check_cities(
@@ -176,7 +109,5 @@ def _check_cities(
 ) -> None:
     """Refuse a listing of a city that no file holds."""
     for key, text in texts.items():
-        if not text.city_ref:
-            raise places[key].refuse("city_ref", "is missing")
         if text.city_ref not in cities:
             raise places[key].refuse("city_ref", f"no city has the ref {text.city_ref!r}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.cli import keys, offline, webhooks
+from services.cli import exporting, importing, keys, offline, webhooks
 from twinning.errors import TwinningError, WrongSetting
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(webhooks.app, name="webhooks")
 app.command()(offline.match)
 app.command()(offline.search)
+app.command(name="import")(importing.import_files)
+app.command()(exporting.export)
 
 Port = Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")]
 

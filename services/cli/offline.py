@@ -5,6 +5,7 @@ Both run the very engine that the matching workers run. Heavy libraries are impo
 that asking for help stays quick.
 """
 
+import gc
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from services.matcher.engine.corpus import Corpus
     from services.matcher.engine.index import Match
     from services.matcher.engine.pairing import Pair
+
+
+SEARCHED = 2048
+"""Queries that are searched for at once."""
 
 
 class LeastBand(StrEnum):
@@ -92,7 +97,8 @@ Timings = Annotated[bool, typer.Option("--timings", help="Print the seconds of e
 
 def match(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", exists=True, dir_okay=False, help="JSON Lines or CSV.")
+        list[Path],
+        typer.Argument(metavar="FILE...", exists=True, dir_okay=False, help="CSV, XLSX, JSON Lines."),
     ],
     kind: Annotated[SuggestionKind, typer.Option(help="What to propose.")],
     top: Annotated[
@@ -104,7 +110,7 @@ def match(
     timings: Timings = False,
 ) -> None:
     """Match the practices and needs of some files, without a server."""
-    from services.cli.json_lines import BadInput
+    from services.cli.input_files import BadInput
     from services.cli.listing_files import read_listings
     from services.cli.printing import PAIR_PRINTERS
 
@@ -182,7 +188,7 @@ def _study_visits(corpus: "Corpus", top: int, min_band: str | None) -> list["Pai
 
 def _texts(path: Path) -> dict[str, str]:
     """The texts of a file by id, a title once before its text."""
-    from services.cli.json_lines import json_rows
+    from services.cli.input_files import json_rows
 
     texts: dict[str, str] = {}
     for place, row in json_rows(path):
@@ -202,6 +208,17 @@ def _texts(path: Path) -> dict[str, str]:
     return texts
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Look for no cycles: there is none among hundreds of thousands of matches, and looking takes long."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@_uncollected()
 def search(
     corpus: InputFile,
     queries: InputFile,
@@ -210,7 +227,7 @@ def search(
     timings: Timings = False,
 ) -> None:
     """Search plain {"id", "text"} JSON Lines with the engine: for measuring it on public collections."""
-    from services.cli.json_lines import BadInput
+    from services.cli.input_files import BadInput
     from services.cli.rankings import RANKING_PRINTERS
     from services.matcher.engine.index import MatchIndex
     from services.matcher.engine.store import NEED, PRACTICE
@@ -228,12 +245,16 @@ def search(
     with watch.stage("index"):
         index = MatchIndex()
         for kind, texts, counts in counted:
-            index.put_texts([(f"{kind}:{key}", kind, None) for key in texts], counts)
-    for query in _watched(list(sides[1][1]), "Searching"):
+            # A query may have a document's id; documents keep theirs, which decide between equal scores.
+            keys = texts if kind == PRACTICE else ((NEED, query) for query in texts)
+            index.put_texts([(key, kind, None) for key in keys], counts)
+    asked = list(sides[1][1])
+    for first in _watched(range(0, len(asked), SEARCHED), "Searching"):
+        some = asked[first : first + SEARCHED]
         with watch.stage("search"):
-            found = index.rank(f"{NEED}:{query}", limit=top)
+            found = index.rank_many([(NEED, query) for query in some], limit=top)
         with watch.stage("write"):
-            ranked = ((str(its.practice).removeprefix(f"{PRACTICE}:"), its.score) for its in found)
-            RANKING_PRINTERS[output](query, ranked)
+            for query, matches in zip(some, found.values(), strict=True):
+                RANKING_PRINTERS[output](query, ((str(its.practice), its.score) for its in matches))
     if timings:
         watch.tell()

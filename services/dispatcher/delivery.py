@@ -39,9 +39,10 @@ async def attempt(client: BoundedClient, sending: Sending, schedule: Sequence[fl
 
 
 def headers_of(sending: Sending, timestamp: int) -> Mapping[str, str]:
-    """Give the headers of an attempt: the endpoint's own, which never replace the signature's."""
-    signed = signing.headers(sending.event_id, timestamp, sending.body, sending.secrets)
-    return {name: value for name, value in sending.headers.items() if name.lower() not in signed} | signed
+    """Give the headers of an attempt: the endpoint's own, which never replace ours."""
+    ours = signing.headers(sending.event_id, timestamp, sending.body, sending.secrets)
+    ours |= {"asem-delivery": sending.delivery_id, "asem-attempt": str(sending.number)}
+    return {name: value for name, value in sending.headers.items() if name.lower() not in ours} | ours
 
 
 def judge(sending: Sending, answer: Answer, schedule: Sequence[float], jitter: float) -> Outcome:

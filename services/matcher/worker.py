@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The matching worker as a process: a Celery worker that answers the bell, and a thread that looks by itself.
+"""The matching worker as a process: a Celery worker for the bell, a thread that looks, one that imports.
 
 The bell makes it fast; the look makes it sure. With the broker away only the look is left, and enough.
 """
@@ -12,6 +12,7 @@ import structlog
 from celery import signals
 
 from services.broker import TASKS, Doorbell, make_app, make_worker
+from services.matcher.importing import Importer
 from services.matcher.matching import Matcher
 from twinning import clocks
 from twinning.database import Database
@@ -67,17 +68,33 @@ def run(settings: Settings) -> int:
     name = f"{SERVICE}@{socket.gethostname()[:40]}:{os.getpid()}"
     matcher = Matcher(database, settings, name)
     watch = Watch(matcher, settings.scan_interval_s)
+    # Under the matcher's name, so that the same heart renews the leases of both.
+    importer = Importer(database, settings, name)
     heart = Heart(database, name, SERVICE, matcher.renew)
     heart.start()
-    app.task(matcher.take, name=TASKS[Bell.MATCH], ignore_result=True, acks_late=True)
-    signals.worker_init.connect(lambda **_: watch.start(), weak=False)
-    signals.worker_shutting_down.connect(lambda **_: matcher.stop(), weak=False)
+
+    def rung() -> int:
+        importer.wake()
+        return matcher.take()
+
+    def begin() -> None:
+        importer.start()
+        watch.start()
+
+    def halt() -> None:
+        importer.halt()
+        matcher.stop()
+
+    app.task(rung, name=TASKS[Bell.MATCH], ignore_result=True, acks_late=True)
+    signals.worker_init.connect(lambda **_: begin(), weak=False)
+    signals.worker_shutting_down.connect(lambda **_: halt(), weak=False)
     try:
         worker = make_worker(app, Bell.MATCH, name)
         worker.start()
         return int(worker.exitcode or 0)
     finally:
         watch.stop()
+        importer.stop(timeout=3)
         heart.stop()
         doorbell.close()
         database.close()

@@ -1,26 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole house as real processes on short time-outs, each to be killed, hung, wiped and started again."""
+"""The whole house as real processes on short time-outs, each to be killed, hung, wiped and started again.
 
-import os
-import shutil
-import signal
-import subprocess
+Where a fault needs a moment that no signal can hit, a part is run by `launching.py`, which changes one thing
+in that process before the shipped command starts. The shipped code knows of no test.
+"""
+
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import httpx
-import redis
 from sqlmodel import col, select
 
-from services.broker import broker_alive, redis_url
-from services.cli.servers import broker_argv, broker_binary
 from services.cli.system import free_port
+from tests.faults.parts import PATIENCE_S, Broker, Part, eventually
 from tests.receiver import Receiver
 from twinning import keys
 from twinning.database import Database
@@ -29,9 +26,10 @@ from twinning.settings import PREFIX
 from twinning.terms import Role
 from twinning.workers import Worker
 
-PATIENCE_S = 30.0
 LEASE_S = 2.0
 SCAN_S = 0.5
+# For those who count duplicates: no machine is so slow that a lease ends while its holder is well.
+LONG_LEASE: Mapping[str, str] = {"LEASE_S": "20"}
 SHORT: Mapping[str, str] = {
     "LEASE_S": str(LEASE_S),
     "WEBHOOK_TIMEOUT_S": "1",
@@ -44,91 +42,14 @@ SHORT: Mapping[str, str] = {
 }
 
 
-def eventually(true: Callable[[], object], what: str, timeout_s: float = PATIENCE_S) -> None:
-    """Wait until something is true, which cannot tell by itself when it becomes so."""
-    deadline = time.monotonic() + timeout_s
-    while not true():
-        assert time.monotonic() < deadline, f"after {timeout_s:g} s not yet: {what}"
-        time.sleep(0.02)
+@dataclass(frozen=True)
+class Subscribed:
+    """An endpoint that the house sends to: its id, what signs for it, since when, and what it hears."""
 
-
-class Part:
-    """One process of the house with whatever it starts itself: a session of its own, to be killed as one."""
-
-    def __init__(self, name: str, argv: Sequence[str], folder: Path, env: Mapping[str, str]) -> None:
-        self.name = name
-        self.argv = argv
-        self.env = env
-        self.log = folder / f"{name}.log"
-        self.process: subprocess.Popen[bytes] | None = None
-        self.kills = 0
-
-    @property
-    def pid(self) -> int:
-        """Its number while it runs."""
-        assert self.process is not None, f"{self.name} has not been started"
-        return self.process.pid
-
-    def start(self) -> None:
-        """Start it, and don't wait."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-        with self.log.open("ab") as output:
-            self.process = subprocess.Popen(
-                self.argv,
-                env={**inherited, **self.env},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal to it and to what it started; SIGSTOP hangs it, SIGCONT lets it go on."""
-        os.killpg(self.pid, number)
-
-    def kill(self) -> None:
-        """End it as kill -9 does, parent and children at once; what has ended already is left alone."""
-        if self.process is None or self.process.poll() is not None:
-            return
-        self.send(signal.SIGKILL)
-        self.process.wait()
-        self.kills += 1
-
-
-class Broker(Part):
-    """A private broker with an append-only file, on a unix socket."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "broker"
-        self.folder.mkdir()
-        socket = folder / "broker.sock"
-        options = {"unixsocket": str(socket), "port": "0", "dir": str(self.folder)}
-        super().__init__("broker", broker_argv(broker_binary(), options), folder, {})
-        self.url = f"redis+socket://{quote(str(socket))}?virtual_host=0"
-
-    def is_ready(self) -> bool:
-        """Say whether it answers."""
-        return broker_alive(self.url, 0.5)
-
-    def empty(self) -> None:
-        """Throw away what a killed broker had kept."""
-        shutil.rmtree(self.folder)
-        self.folder.mkdir()
-
-    def wipe(self) -> None:
-        """Throw away all that a running broker holds."""
-        with redis.Redis.from_url(redis_url(self.url)) as client:
-            client.flushall()
-
-    def messages(self) -> int:
-        """Count the bells that wait to be heard."""
-        with redis.Redis.from_url(redis_url(self.url)) as client:
-            return sum(client.llen(key) for key in client.scan_iter(_type="list"))
-
-    def listeners(self) -> int:
-        """Count the workers that wait for a bell."""
-        with redis.Redis.from_url(redis_url(self.url)) as client:
-            return sum(each["cmd"] == "brpop" for each in client.client_list())
+    id: str
+    secret: str
+    since: datetime
+    event_types: tuple[str, ...]
 
 
 @dataclass
@@ -142,14 +63,33 @@ class House:
     api: Part
     matcher: Part
     dispatcher: Part
+    scheduler: Part
     url: str
     client: httpx.Client
-    endpoint_id: str = ""
+    settings: Mapping[str, str]
+    subscribed: dict[str, Subscribed] = field(default_factory=dict)
+    others: list[Part] = field(default_factory=list)
 
     @property
     def workers(self) -> tuple[Part, Part]:
         """Those that work off a queue."""
         return self.matcher, self.dispatcher
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All that can be started."""
+        return (self.broker, self.api, *self.workers, self.scheduler, *self.others)
+
+    def end(self) -> None:
+        """End whatever still runs."""
+        for part in self.parts:
+            part.kill()
+
+    def another(self, part: Part) -> Part:
+        """Lay out one more of a part, not started yet."""
+        name = f"{part.name}-{len(self.others) + 2}"
+        self.others.append(Part(name, part.argv, part.log.parent, part.env))
+        return self.others[-1]
 
     def start(self, *parts: Part) -> None:
         """Start parts and wait until each does its work."""
@@ -171,6 +111,9 @@ class House:
             return part.is_ready()
         if part is self.api:
             return self.api_answers()
+        if part.name.startswith(self.scheduler.name):
+            # It tells nobody that it lives, and nobody waits for it.
+            return part.runs
         with self.database.snapshot() as session:
             mine = select(Worker.name).where(col(Worker.name).endswith(f":{part.pid}"))
             return session.exec(mine).first() is not None
@@ -194,11 +137,20 @@ class House:
         assert answer.status_code == 201, answer.text
         return answer.json()
 
-    def subscribe(self) -> None:
-        """Have every event sent to the receiver."""
-        made = self.make("/webhook-endpoints", {"url": self.receiver.url("/hooks"), "event_types": ["*"]})
+    def subscribe(self, path: str = "/hooks", *event_types: str) -> Subscribed:
+        """Have every event sent to a path of the receiver, or those of some types alone."""
+        types = event_types or ("*",)
+        made = self.make("/webhook-endpoints", {"url": self.receiver.url(path), "event_types": types})
         self.receiver.secrets.append(made["secret"])
-        self.endpoint_id = made["id"]
+        since = datetime.fromisoformat(made["created_at"])
+        self.subscribed[path] = Subscribed(made["id"], made["secret"], since, types)
+        return self.subscribed[path]
+
+    def readiness(self) -> tuple[int, str, str]:
+        """Ask how the house is: the status of the answer, the house's state and the broker's."""
+        answer = self.client.get("/readyz")
+        told = answer.json()
+        return answer.status_code, told["status"], told["broker"]
 
 
 @contextmanager
@@ -232,11 +184,12 @@ def house(folder: Path, database_url: str, **settings: str) -> Iterator[House]:
             api=Part("api", _command("api", "--port", str(port)), folder, env),
             matcher=Part("matcher", _command("worker"), folder, env),
             dispatcher=Part("dispatcher", _command("dispatcher"), folder, env),
+            scheduler=Part("scheduler", _command("scheduler"), folder, env),
             url=f"http://127.0.0.1:{port}",
             client=client,
+            settings=known,
         )
-        for part in (house.broker, house.api, *house.workers):
-            stack.callback(part.kill)
+        stack.callback(house.end)
         yield house
 
 

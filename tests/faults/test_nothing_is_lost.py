@@ -1,22 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nothing that was acknowledged is lost, whoever is killed and however often the broker is wiped.
 
-A run is drawn from a seed, `TEST_SEED` or 20, which its figures name; they stand at the end of the report.
+A run is drawn from the seed that `--seed` names; its figures stand at the end of the report.
 """
 
-import os
 import random
 import signal
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.faults.checking import assert_as_from_nothing, check, read_feed, refresh, wait_until_done
-from tests.faults.house import SCAN_S, House, Part, eventually, house
+from tests.faults.checking import Tell, check, read_feed
+from tests.faults.house import SCAN_S, House, house
+from tests.faults.parts import Part, eventually
+from tests.faults.settling import assert_as_from_nothing, refresh, wait_until_done
 from tests.faults.writing import Writing, settle_in
 from tests.receiver import Manner
 from twinning.settings import PREFIX
@@ -24,7 +24,6 @@ from twinning.turns import MOST_IN_FLIGHT
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(180)]
 
-SEED = int(os.environ.get("TEST_SEED", "20"))
 PRACTICES = 500
 PER_SECOND = 22.0
 FAULTS = {"matcher": 4, "dispatcher": 4, "broker killed": 2, "broker flushed": 3, "broker emptied": 2}
@@ -63,17 +62,17 @@ def _break_things(house: House, writing: Writing, rng: random.Random) -> list[st
 
 
 def test_nothing_is_lost_whoever_is_killed(
-    database_url: str, short_folder: Path, record_property: Callable[[str, object], None]
+    database_url: str, short_folder: Path, seed: int, tell: Tell
 ) -> None:
     """Through kills of workers and broker and wipes of the broker every acknowledged event arrives."""
-    rng = random.Random(SEED)
+    rng = random.Random(seed)
     with house(short_folder, database_url) as one:
         one.start(one.broker, one.api, *one.workers)
         one.receiver.behave("/hooks", Manner(delay_s=0.03))
         one.subscribe()
         writing = Writing(one, settle_in(one), rng)
         with ThreadPoolExecutor(1) as pool:
-            breaking = pool.submit(_break_things, one, writing, random.Random(SEED))
+            breaking = pool.submit(_break_things, one, writing, random.Random(seed))
             posted = writing.write(PRACTICES, PER_SECOND)
             struck = breaking.result()
         begun = time.monotonic()
@@ -82,11 +81,13 @@ def test_nothing_is_lost_whoever_is_killed(
         refresh(one)
         standing = assert_as_from_nothing(one)
         verdict = check(one, posted)
-        record_property(
-            "figures",
-            f"seed {SEED}: {len(posted)} practices, {len(struck)} faults "
-            f"({one.matcher.kills + one.dispatcher.kills + one.broker.kills} kills), {verdict}, "
-            f"drained {drained_s:.1f} s after the last write, {standing} suggestions stand",
+        kills = one.matcher.kills + one.dispatcher.kills + one.broker.kills
+        tell(
+            verdict,
+            f"{len(posted)} practices",
+            f"{len(struck)} faults ({kills} kills)",
+            f"drained {drained_s:.1f} s after the last write",
+            f"{standing} suggestions stand",
         )
         assert verdict.flaws == {}
         assert {status for post in posted for status in post.answers} == {201}
@@ -94,7 +95,9 @@ def test_nothing_is_lost_whoever_is_killed(
         assert verdict.duplicates <= 2 * MOST_IN_FLIGHT * one.dispatcher.kills
 
 
-def test_without_the_scan_a_wiped_broker_loses_events(database_url: str, short_folder: Path) -> None:
+def test_without_the_scan_a_wiped_broker_loses_events(
+    database_url: str, short_folder: Path, seed: int
+) -> None:
     """The control: bells alone, wiped after the last write, leave all undelivered, and the check says so.
 
     The same rows are then delivered by workers that scan, so it is the scan that keeps the promise.
@@ -102,7 +105,7 @@ def test_without_the_scan_a_wiped_broker_loses_events(database_url: str, short_f
     with house(short_folder, database_url, SCAN_INTERVAL_S="0") as one:
         one.start(one.broker, one.api)
         one.subscribe()
-        posted = Writing(one, settle_in(one), random.Random(SEED)).write(50)
+        posted = Writing(one, settle_in(one), random.Random(seed)).write(50)
         eventually(lambda: one.broker.messages() > 0, "bells wait in the broker")
         one.broker.wipe()
         one.start(*one.workers)
@@ -122,9 +125,11 @@ def test_without_the_scan_a_wiped_broker_loses_events(database_url: str, short_f
         assert check(one, posted).flaws == {}
 
 
-def test_an_api_killed_before_it_rings_loses_nothing(database_url: str, short_folder: Path) -> None:
+def test_an_api_killed_before_it_rings_loses_nothing(
+    database_url: str, short_folder: Path, seed: int
+) -> None:
     """Whoever repeats what was not acknowledged has every practice once, though no bell was ever rung."""
-    rng = random.Random(SEED)
+    rng = random.Random(seed)
     with house(short_folder, database_url) as one:
         one.api.env = {name: value for name, value in one.api.env.items() if not name.endswith("BROKER_URL")}
         one.start(one.broker, one.api, *one.workers)
@@ -153,21 +158,23 @@ def test_an_api_killed_before_it_rings_loses_nothing(database_url: str, short_fo
         assert len(registered) == len(posted)
 
 
-def test_a_broker_that_comes_late_is_missed_by_nobody(database_url: str, short_folder: Path) -> None:
+def test_a_broker_that_comes_late_is_missed_by_nobody(
+    database_url: str, short_folder: Path, seed: int
+) -> None:
     """Without a broker writes succeed and the scan delivers; when one comes up, bells work by themselves."""
     with house(short_folder, database_url, SCAN_INTERVAL_S=str(RARE_SCAN_S)) as one:
         one.start(one.api, *one.workers)
         one.subscribe()
-        writing = Writing(one, settle_in(one), random.Random(SEED))
+        writing = Writing(one, settle_in(one), random.Random(seed))
         posted = writing.write(20)
-        assert _readiness(one) == (200, "degraded", "away")
+        assert one.readiness() == (200, "degraded", "away")
         assert {status for post in posted for status in post.answers} == {201}
         wait_until_done(one)
         assert check(one, posted).flaws == {}
 
         one.start(one.broker)
         eventually(lambda: one.broker.listeners() == len(one.workers), "the workers listen for a bell")
-        assert _readiness(one) == (200, "ok", "ok")
+        assert one.readiness() == (200, "ok", "ok")
         # Ten in a row, each by itself, take less than two scans would: somebody rings.
         begun = time.monotonic()
         for _ in range(10):
@@ -179,32 +186,24 @@ def test_a_broker_that_comes_late_is_missed_by_nobody(database_url: str, short_f
         assert check(one, posted).flaws == {}
 
 
-def test_a_hung_broker_delays_no_answer(
-    database_url: str, short_folder: Path, record_property: Callable[[str, object], None]
-) -> None:
+def test_a_hung_broker_delays_no_answer(database_url: str, short_folder: Path, seed: int, tell: Tell) -> None:
     """While the broker is stopped but listens, 99 of 100 writes are answered within half a second."""
     with house(short_folder, database_url) as one:
         one.start(one.broker, one.api)
         one.subscribe()
-        writing = Writing(one, settle_in(one), random.Random(SEED))
+        writing = Writing(one, settle_in(one), random.Random(seed))
         writing.write(20)
         one.broker.send(signal.SIGSTOP)
         posted = writing.write(200, per_second=40)
-        ready = _readiness(one)
+        ready = one.readiness()
         one.broker.send(signal.SIGCONT)
         seconds = [second for post in posted for second in post.seconds]
         p50, p99 = np.percentile(seconds, [50, 99])
-        record_property("figures", f"hung broker: POST p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms")
         assert ready == (200, "degraded", "away")
         assert {status for post in posted for status in post.answers} == {201}
         assert p99 < HUNG_P99_S
         one.start(*one.workers)
         wait_until_done(one)
-        assert check(one, writing.posted).flaws == {}
-
-
-def _readiness(house: House) -> tuple[int, str, str]:
-    """Ask how the house is: the status of the answer, the house's and the broker's."""
-    answer = house.client.get("/readyz")
-    told = answer.json()
-    return answer.status_code, told["status"], told["broker"]
+        verdict = check(one, writing.posted)
+        tell(verdict, f"hung broker: POST p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms")
+        assert verdict.flaws == {}

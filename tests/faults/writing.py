@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 
 from services.cli.demo_data import load
-from tests.faults.house import PATIENCE_S, House
+from tests.faults.house import House
+from tests.faults.parts import PATIENCE_S
 
 CLIENTS = 4
 CITIES = 8
@@ -95,11 +96,11 @@ class Writing:
                     time.sleep(max(0.0, begun + number / per_second - time.monotonic()))
                 one = Posted(key=f"practice-{number}-{self._rng.random()}")
                 made.append(one)
-                _insist(client, f"/v1/cities/{city}/practices", body, one)
+                insist(client, f"/v1/cities/{city}/practices", body, one)
         return made
 
 
-def _insist(client: httpx.Client, path: str, body: dict[str, Any], one: Posted) -> None:
+def insist(client: httpx.Client, path: str, body: dict[str, Any], one: Posted) -> None:
     """Ask under one idempotency key until there is an answer that stands."""
     deadline = time.monotonic() + PATIENCE_S
     while True:

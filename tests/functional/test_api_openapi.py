@@ -26,6 +26,8 @@ GET /v1/practices
 GET /v1/needs
 GET PATCH DELETE /v1/practices/{listing_id}
 GET PATCH DELETE /v1/needs/{listing_id}
+POST /v1/practices/{listing_id}/confirm
+POST /v1/needs/{listing_id}/confirm
 PUT /v1/cities/{city_id}/practices/{external_ref}
 PUT /v1/cities/{city_id}/needs/{external_ref}
 POST /v1/matches/preview
@@ -34,6 +36,9 @@ POST GET /v1/matching-rounds
 GET /v1/matching-rounds/{round_id}
 POST /v1/matching-rounds/{round_id}/cancel
 GET /v1/matching-rounds/{round_id}/suggestions
+GET /v1/matching-rounds/{round_id}/export
+POST GET /v1/imports
+GET /v1/imports/{import_id}
 GET /v1/suggestions
 GET /v1/suggestions/{suggestion_id}
 POST GET /v1/webhook-endpoints
@@ -102,6 +107,9 @@ def test_every_path_of_the_contract_is_there(document: dict[str, Any]) -> None:
     assert offered - promised == {
         ("GET", "/problems/{code}"),
         ("GET", "/v1/events/{event_id}"),
+        ("GET", "/v1/imports/{import_id}/refusals"),
+        ("POST", "/v1/imports/{import_id}/cancel"),
+        ("GET", "/v1/imports/templates/{format}"),
         ("GET", "/v1/replays/{replay_id}"),
         ("POST", "/v1/replays/{replay_id}/cancel"),
     }

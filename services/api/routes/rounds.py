@@ -5,10 +5,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from services.api import access, asking
+from services.api import access, asking, exporting
 from services.api.dependencies import Db, House, Identifier, Listed, Page, Who, etag, page
+from services.api.downloads import download, files
+from services.api.exporting import MEDIA_TYPES, ExportFormat
 from services.api.receivers import LeadsOutside, ReceiverRoute
 from twinning import rounds, suggestions
+from twinning.fields import Shape
 from twinning.keys import Caller
 from twinning.rounds import RoundAsked, RoundPublic, RoundRequest
 from twinning.suggestions import Suggestion, SuggestionPublic
@@ -21,6 +24,12 @@ class RoundFilter(Page):
     """Which rounds to list."""
 
     state: RoundState | None = None
+
+
+class ExportWanted(Shape):
+    """How an export is written."""
+
+    format: ExportFormat = ExportFormat.CSV
 
 
 def _whose(caller: Caller) -> str | None:
@@ -77,3 +86,20 @@ def list_round_suggestions(
         return suggestions.public(row[1])
 
     return page(wanted, rows, show, lambda row: [row[0]])
+
+
+@router.get("/{round_id}/export", responses=files(MEDIA_TYPES), response_class=Response)
+def export_round(
+    round_id: Identifier, wanted: Annotated[ExportWanted, Query()], session: Db, caller: Who
+) -> Response:
+    """Read what a round proposes as a file, best first: a row for each reason, or lines on a map.
+
+    It names cities and listings by id, and no suggestion, round or time: the same catalogue and parameters
+    give the same bytes. It never holds a contact.
+    """
+    _, reader = access.readable_round(session, caller, round_id)
+    return download(
+        lambda file: exporting.write(file, wanted.format, session, round_id, reader),
+        MEDIA_TYPES[wanted.format],
+        f"suggestions.{wanted.format}",
+    )

@@ -2,7 +2,7 @@
 """The catalogue as the engine sees it: cities, their listings, who may be paired, and the present bands."""
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -256,7 +256,7 @@ class Corpus:
         return any(self.matches(need_key, min_band, cross_region, None, kind) for kind in sorted(seeks))
 
     def _banded(self, match: Match, *, cross_region: bool) -> Match:
-        return replace(match, band=self.edges.band(match.first), cross_region=cross_region)
+        return match._replace(band=self.edges.band(match.first), cross_region=cross_region)
 
     def needs_touched(
         self,

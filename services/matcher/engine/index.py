@@ -10,18 +10,18 @@ catalogue is large.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from services.matcher.engine import kernels, many, weights
-from services.matcher.engine.join import Asked
+from services.matcher.engine import kernels, weights
+from services.matcher.engine.blocks import Blocks, Match
 from services.matcher.engine.lists import Items, Numbers, Weights, grown
-from services.matcher.engine.scoring import Query, Scoring
+from services.matcher.engine.scoring import Query
 from services.matcher.engine.shelf import Key
 from services.matcher.engine.store import NEED, PRACTICE, City, Mask
-from twinning.terms import Band
+
+__all__ = ["Match", "MatchIndex"]
 
 _ROUNDING = 1e-9
 """A share by which a sum can differ from the same sum in another order; the sums are better by far."""
@@ -29,23 +29,7 @@ _ROUNDING = 1e-9
 _SLACK = 1e-4
 """What single precision can take from a sum of some thousand products; it only ever steers a filter."""
 
-_BLOCK = 8192
-"""Needs that are ranked at once; more would only take more memory."""
-
-_WIDENING = (weights.FEEDBACK_PRACTICES, weights.FEEDBACK_TERMS, weights.FEEDBACK_LENGTH)
 _NEED_WEIGHT_32 = weights.NEED_WEIGHT.astype(np.float32)
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """A practice that answers a need: `first` is T1, `score` is T3, the band stands on `first`."""
-
-    need: Key
-    practice: Key
-    first: float
-    score: float
-    band: Band | None = None
-    cross_region: bool = True
 
 
 class _Unstored:
@@ -58,7 +42,7 @@ class _Unstored:
 _UNSTORED = _Unstored()
 
 
-class MatchIndex(Scoring):
+class MatchIndex(Blocks):
     """Stored texts and their ranking; a mask says by city number who may be paired, None allows all."""
 
     def rank(
@@ -90,74 +74,24 @@ class MatchIndex(Scoring):
         return slots if not limit else slots[kernels.leading(near[slots], limit, _ROUNDING)]
 
     def rank_many(
-        self, needs: Sequence[Key], masks: Sequence[Mask | None], floor: float = 0.0, limit: int | None = None
+        self,
+        needs: Sequence[Key],
+        masks: Sequence[Mask | None] | None = None,
+        floor: float = 0.0,
+        limit: int | None = None,
     ) -> dict[Key, list[Match]]:
-        """For each of many needs, with a mask each, just what ``rank(need, mask, limit, floor)`` gives.
+        """For each of many needs just what ``rank(need, mask, limit, floor)`` gives; no masks allow all.
 
-        Above a floor and in a large catalogue this costs a small part of what ranking one by one costs.
+        Above a floor or with a limit, and in a large catalogue, this costs a small part of that one by one.
         """
-        asked = dict(zip(needs, masks, strict=True))
+        asked = dict(zip(needs, masks or [None] * len(needs), strict=True))
         found: dict[Key, list[Match]] = {}
-        if floor > 0.0 and self._pays(len(asked)):
-            keys = list(asked)
-            for first in range(0, len(keys), _BLOCK):
-                block = keys[first : first + _BLOCK]
-                found |= self._ranked_block(block, [asked[key] for key in block], floor, limit)
+        if self.pays(len(asked), floor, limit):
+            found = self.ranked_blocks(asked, floor, limit)
         return {
             key: found[key] if key in found else self.rank(key, mask, limit, floor)
             for key, mask in asked.items()
         }
-
-    def _pays(self, needs: int) -> bool:
-        """Whether so many needs are ranked sooner as a block, the join to be built included."""
-        stored = len(self._shelves[PRACTICE])
-        if stored < many.FEWEST_PRACTICES:
-            return False
-        practices = 0 if self._snapshot else stored
-        return needs >= many.FEWEST_NEEDS + practices // many.PRACTICES_A_NEED
-
-    def _ranked_block(
-        self, keys: list[Key], masks: list[Mask | None], floor: float, limit: int | None
-    ) -> dict[Key, list[Match]]:
-        """The matches of those needs of a block that need not be ranked by themselves."""
-        rows, snapshot = self._shelves[PRACTICE].rows, self.snapshot()
-        needs, lengths = self.weighed(keys)
-        factors = self._worth(np.arange(len(self._stems)))
-        asked = Asked(np.full(len(keys), floor), *many.lines_of(masks, len(self._cities)))
-        selected = snapshot.join.select(needs.rows, many.KEEP, asked, many.ROOM)
-        # Synonyms only matter to a need that finds something.
-        spans = zip(needs.ptr, needs.ptr[1:], lengths.tolist(), selected.above_count.tolist(), strict=False)
-        lent = many.Needs.of(
-            [
-                self._lent(needs.terms[first : last if found else first], length)
-                for first, last, length, found in spans
-            ]
-        )
-        chosen = many.Chosen(
-            snapshot.named(selected.rows), selected.lost, snapshot.named(selected.above), selected.above_count
-        )
-        practices = many.Practices(rows.start, rows.size, rows.entries, self._all_scales(), snapshot.place)
-        feedback = many.Feedback(weights.PRACTICE_WEIGHT, weights.feedback_weight(factors), *_WIDENING)
-        answers = many.Answers.room_for(len(keys))
-        many.answer(needs, lent, practices, chosen, feedback, floor, answers)
-        matches: dict[Key, list[Match]] = {}
-        for line, (key, count) in enumerate(zip(keys, answers.found.tolist(), strict=True)):
-            if count != many.ALONE:
-                slots, firsts = answers.slots[line, :count], answers.first[line, :count]
-                matches[key] = self._matches(key, slots, firsts, answers.score[line, :count], limit)
-        return matches
-
-    def _matches(
-        self, need: Key, slots: Numbers, first: Weights, score: Weights, limit: int | None
-    ) -> list[Match]:
-        """Scored practices as matches, best first, equal scores in the order of their keys."""
-        if not len(slots):
-            return []
-        place = self.snapshot().place[slots]
-        order = np.lexsort((place, -score))[:limit]
-        keys = self._shelves[PRACTICE].keys
-        found = zip(slots[order].tolist(), first[order].tolist(), score[order].tolist(), strict=True)
-        return [Match(need, keys[slot], one, total) for slot, one, total in found]
 
     def match(self, need_key: Key, practice_key: Key, mask: Mask | None = None) -> Match:
         """One pair, scored as `rank` scores it, whether or not it would rank."""
@@ -185,14 +119,14 @@ class MatchIndex(Scoring):
         """
         with self.held(counts, as_kind, city) as key:
             if as_kind == NEED:
-                return [replace(found, need=None) for found in self.rank(key, mask, limit, floor)]
+                return [found._replace(need=None) for found in self.rank(key, mask, limit, floor)]
             near = list(self.needs_near(key, mask, floor))[:limit]
             needs = self._shelves[NEED]
             city_of = {number: name for name, number in self._cities.items()}
             found = []
             for need in near:
                 allowed = mask_for(city_of[int(needs.city[needs.slots[need]])]) if mask_for else mask
-                found.append(replace(self.match(need, key, allowed), practice=None))
+                found.append(self.match(need, key, allowed)._replace(practice=None))
         return sorted(found, key=lambda match: (-match.score, str(match.need)))
 
     @contextmanager
@@ -234,14 +168,6 @@ class MatchIndex(Scoring):
         kernels.unit_scores_of(*known, factors, weights.NEED_WEIGHT, dense, found)
         dense[terms] = 0.0
         return found
-
-    def weighed(self, needs: Sequence[Key]) -> tuple[many.Needs, Weights]:
-        """Some needs at length 1, their terms in the order of the stems, and the length that each had."""
-        shelf = self._shelves[NEED]
-        sizes, terms, counts = shelf.rows.gather([shelf.slots[key] for key in needs])
-        heavy = weights.NEED_WEIGHT[counts] * self._worth(terms)
-        lengths = weights.lengths(heavy, sizes)
-        return many.Needs(np.append(0, np.cumsum(sizes)), terms, heavy / np.repeat(lengths, sizes)), lengths
 
     def first_scores(self, needs: Sequence[Key], practices: Sequence[Key]) -> Weights:
         """T1 of every one of some needs (rows) with every one of some practices (columns)."""

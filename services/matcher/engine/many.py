@@ -32,6 +32,9 @@ FEWEST_PRACTICES = 1000
 PRACTICES_A_NEED = 25
 """So many practices are put into a join in the time that ranking one need by itself takes."""
 
+PRACTICES_A_PLACE = 8
+"""A need that wants more than one in so many practices, whatever their T1, is ranked by itself."""
+
 ALONE = -1
 """The count of a need that must be ranked by itself."""
 
@@ -53,6 +56,10 @@ class Snapshot:
         """Rows as slots; -1 stays."""
         known = np.append(self.slots, -1)
         return known[rows]
+
+
+Lines = tuple[NDArray[np.bool_], Numbers]
+"""Different masks, one a line, and which line belongs to whom."""
 
 
 class Practices(NamedTuple):
@@ -159,14 +166,14 @@ def _widen(dense: Weights, terms: Items, totals: Weights, feedback: Feedback) ->
 
 
 @compiled
-def _add(dense: Weights, needs: Needs, need: int) -> None:
+def add(dense: Weights, needs: Needs, need: int) -> None:
     """Add one need's weighted terms."""
     for entry in range(needs.ptr[need], needs.ptr[need + 1]):
         dense[needs.terms[entry]] += needs.values[entry]
 
 
 @compiled
-def _clear(dense: Weights, terms: Items) -> None:
+def clear(dense: Weights, terms: Items) -> None:
     """Make the values of some terms zero again."""
     for term in terms:
         dense[term] = 0.0
@@ -196,7 +203,7 @@ def _above(
 
 
 @compiled
-def _widened(
+def widened(
     kept: Numbers, lost: float, practices: Practices, feedback: Feedback, dense: Weights, pool: Weights
 ) -> Items:
     """Add feedback to a need; gives the terms that it touched, none where it takes a closer look.
@@ -240,7 +247,7 @@ def answer(
         if chosen.reached[need] > chosen.above.shape[1]:
             answers.found[need] = ALONE
             continue
-        _add(dense, needs, need)
+        add(dense, needs, need)
         slots = chosen.above[need, : chosen.reached[need]]
         found = _above(slots, practices, dense, feedback.table, floor, answers, need)
         if found > 0:
@@ -248,17 +255,17 @@ def answer(
             while kept < chosen.best.shape[1] and chosen.best[need, kept] >= 0:
                 kept += 1
             best = chosen.best[need, :kept]
-            terms = _widened(best, chosen.lost[need], practices, feedback, dense, pool)
-            _add(dense, lent, need)
+            terms = widened(best, chosen.lost[need], practices, feedback, dense, pool)
+            add(dense, lent, need)
             slots, score = answers.slots[need, :found], answers.score[need, :found]
             kernels.scores_of(*known, slots, dense, feedback.table, practices.scales, score)
-            _clear(dense, terms)
+            clear(dense, terms)
             answers.found[need] = found if len(terms) else ALONE
-        _clear(dense, needs.terms[needs.ptr[need] : needs.ptr[need + 1]])
-        _clear(dense, lent.terms[lent.ptr[need] : lent.ptr[need + 1]])
+        clear(dense, needs.terms[needs.ptr[need] : needs.ptr[need + 1]])
+        clear(dense, lent.terms[lent.ptr[need] : lent.ptr[need + 1]])
 
 
-def lines_of(masks: list[NDArray[np.bool_] | None], cities: int) -> tuple[NDArray[np.bool_], Numbers]:
+def lines_of(masks: list[NDArray[np.bool_] | None], cities: int) -> Lines:
     """The different masks, one a line as wide as there are cities, and which line belongs to whom."""
     numbers: dict[int, int] = {}
     mask_of = np.array([numbers.setdefault(id(mask), len(numbers)) for mask in masks], np.int64)

@@ -131,7 +131,10 @@ class Scoring(Texts):
 
     def _lent(self, terms: Items, length: float) -> tuple[Items, Weights]:
         """The stored synonyms of a need's terms, weighed beside own words of that length."""
-        shares = synonyms.lent(dict.fromkeys(map(self._stems.__getitem__, terms.tolist()), 1))
+        stems = map(self._stems.__getitem__, terms.tolist())
+        shares = synonyms.lent(dict.fromkeys(synonyms.WORDS.intersection(stems), 1))
+        if not shares:
+            return np.zeros(0, np.int32), np.zeros(0)
         # A number may outlive the last text with its term, so to ask for one is not enough.
         found = sorted((stem, share) for stem, share in shares.items() if self.frequency(stem))
         numbers = np.array([self._numbers[stem] for stem, _ in found], np.int32)

@@ -28,14 +28,14 @@ NEED, PRACTICE = ListingKind.NEED, ListingKind.PRACTICE
 _UNITS = float(1 << 36)
 
 
-def _occurring(terms: Items, known: int) -> tuple[Items, Numbers]:
-    """Which of the known terms occur, and how often."""
+def _occurring(terms: Items, counts: Counts, known: int) -> tuple[Items, Numbers, Numbers]:
+    """Which of the known terms occur, in how many texts, and how often."""
     if len(terms) < known:
-        found, times = np.unique(terms, return_counts=True)
-        return found, times
-    times = np.bincount(terms, minlength=known)
+        found, places, times = np.unique(terms, return_inverse=True, return_counts=True)
+        return found, times, np.bincount(places, counts).astype(np.int64)
+    times, often = np.bincount(terms, minlength=known), np.bincount(terms, counts, known)
     present = np.flatnonzero(times)
-    return present.astype(np.int32), times[present]
+    return present.astype(np.int32), times[present], often[present].astype(np.int64)
 
 
 class Texts:
@@ -128,9 +128,9 @@ class Texts:
             self._norms = grown(self._norms, shelf.size)
             self._norms[slots] = weights.lengths(weights.PRACTICE_WEIGHT[counts], sizes)
             self._norm_units += int(np.rint(self._norms[slots] * _UNITS).sum())
-        found, times = _occurring(terms, len(self._stems))
+        found, times, often = _occurring(terms, counts, len(self._stems))
         self._frequency[found] += times
-        np.add.at(self._occurrences, terms, counts)
+        self._occurrences[found] += often
         self._lengths.moved(found)
 
     def drop(self, key: Key) -> None:

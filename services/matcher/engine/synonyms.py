@@ -105,6 +105,9 @@ def _groups_by_word() -> dict[str, tuple[int, ...]]:
 
 _GROUPS_OF = _groups_by_word()
 
+WORDS = frozenset(_GROUPS_OF)
+"""Only these terms are ever lent others."""
+
 
 def lent(counts: Mapping[str, int]) -> dict[str, float]:
     """The terms that a need's terms stand for as well, each with a share from 0 to 1.

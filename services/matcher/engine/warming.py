@@ -49,6 +49,7 @@ def warm_bulk() -> None:
     needs = index.keys(NEED)
     index.rank(needs[0], None, 3)
     index.rank_many(needs, [index.mask([0, 1])] * len(needs), 0.01)
+    index.rank_many(needs, limit=3)
 
 
 if __name__ == "__main__":

@@ -182,6 +182,10 @@ def test_many_needs_at_once_rank_as_one_by_one(
         patch.setattr(many, "PRACTICES_A_NEED", 10**9)
         found = index.rank_many(keys, chosen, floor)
         first = index.rank_many(keys, chosen, floor, 2)
+        patch.setattr(many, "PRACTICES_A_PLACE", 0)
+        best = {limit: index.rank_many(keys, chosen, 0.0, limit) for limit in (1, 3, 40)}
 
     assert found == {key: index.rank(key, mask, None, floor) for key, mask in zip(keys, chosen, strict=True)}
     assert first == {key: matches[:2] for key, matches in found.items()}
+    for limit, matches in best.items():
+        assert matches == {key: index.rank(key, mask, limit) for key, mask in zip(keys, chosen, strict=True)}

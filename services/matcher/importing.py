@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Importing files beside the matching, in a thread of its own: neither waits for the other's queue.
+
+A batch of an import is a unit of work under lease and fence, and one transaction: its rows, their events,
+what was refused, and the position. Any number of workers may do this on one database.
+"""
+
+import threading
+from collections.abc import Callable
+
+import structlog
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlmodel import Session
+
+from services.matcher.file_reading import AT_ONCE, Batch, Reading
+from twinning import audit, imports, landing, outbox, work
+from twinning.audit import Actor
+from twinning.database import Database, now
+from twinning.events import ImportCompleted
+from twinning.imports import ENDED, Import
+from twinning.keys import ApiKey, caller_of, is_live
+from twinning.landing import Seen
+from twinning.settings import Settings
+from twinning.terms import ImportState, Role, Work
+from twinning.work import Claim
+
+RETRY_S = 1.0
+GIVEN_UP = "A part of this import failed each time it was tried."
+
+log = structlog.get_logger(__name__)
+
+
+class Importer:
+    """A thread that imports from start to stop; `name` is what the leases say."""
+
+    def __init__(self, database: Database, settings: Settings, name: str) -> None:
+        self._database = database
+        self._settings = settings
+        self._name = name
+        self._reading: Reading | None = None
+        self._bell = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="importer", daemon=True)
+
+    def start(self) -> None:
+        """Begin, with a look at once."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Say that something may be due; returns at once, from any thread."""
+        self._bell.set()
+
+    def halt(self) -> None:
+        """Ask for the end after the batch that is under way, and return at once."""
+        self._stopping.set()
+        self._bell.set()
+
+    def stop(self, timeout: float) -> None:
+        """End; `timeout` is in seconds."""
+        self.halt()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._bell.clear()
+            try:
+                while not self._stopping.is_set() and self.take():
+                    pass
+                self._give_up()
+            except Exception:
+                # Whatever it was, the next look may go well; the matching must not suffer by it.
+                log.exception("an import failed")
+            self._bell.wait(self._settings.scan_interval_s or None)
+        self._let_go()
+
+    def take(self) -> bool:
+        """Do the next batch of an import that waits; gives whether there was one."""
+        with self._database.snapshot() as session:
+            if not work.is_due(session, Work.IMPORT):
+                return False
+        with self._database.transaction() as session:
+            claims = work.claim(session, self._name, 1, self._settings.lease_s, [Work.IMPORT])
+        for claim in claims:
+            self._try(claim)
+        return bool(claims)
+
+    def _try(self, claim: Claim) -> None:
+        try:
+            self._do(claim)
+        except (OperationalError, InterfaceError):
+            # The database is away or has chosen us to lose a race. Where even this fails, the lease ends.
+            log.warning("the database refused", subject=claim.subject, exc_info=True)
+            self._let_go()
+            with self._database.transaction() as session:
+                work.release(session, [claim], RETRY_S)
+        except Exception as error:
+            log.exception("a batch of an import failed", subject=claim.subject)
+            self._let_go()
+            with self._database.transaction() as session:
+                work.set_back(session, claim, f"{type(error).__name__}: {error}")
+
+    def _do(self, claim: Claim) -> None:
+        """Read a batch and land it; what was read under an old fence is forgotten."""
+        with self._database.snapshot() as session:
+            row = session.get(Import, claim.subject)
+        land = self._ready(row)
+        kept = False
+        with self._database.writing() as session:
+            more = land is not None and _advance(session, claim.subject, land)
+            if work.pass_on(session, claim) if more else work.finish(session, [claim]):
+                self._database.commit(session)
+                kept = True
+        if not (kept and more):
+            self._let_go()
+
+    def _ready(self, row: Import | None) -> Callable[[Session, Import], None] | None:
+        """Read what is to be landed next, before the transaction; None where there is nothing to do."""
+        if row is None or row.state in ENDED:
+            return None
+        moderation = self._settings.moderation
+        if row.read:
+            return lambda session, held: _land_waiting(session, held, moderation=moderation)
+        reading = self._reading
+        if reading is None or reading.import_id != row.id or reading.position > row.position:
+            self._let_go()
+            reading = self._reading = Reading(self._database, row)
+        reading.go_on_from(row.position)
+        batch = reading.next()
+        seen = reading.seen
+        return lambda session, held: _land_batch(session, held, batch, seen, moderation=moderation)
+
+    def _let_go(self) -> None:
+        if self._reading is not None:
+            self._reading.close()
+            self._reading = None
+
+    def _give_up(self) -> None:
+        """End the imports whose batch has failed, or ended, every worker that took it."""
+        with self._database.snapshot() as session:
+            stuck = work.set_aside(session, Work.IMPORT)
+        for import_id in stuck:
+            with self._database.transaction() as session:
+                row = session.get(Import, import_id, with_for_update=True)
+                if row is not None and row.state not in ENDED:
+                    imports.end(session, row, ImportState.FAILED, GIVEN_UP)
+                work.strike(session, Work.IMPORT, [import_id])
+
+
+def _advance(session: Session, import_id: str, land: Callable[[Session, Import], None]) -> bool:
+    """Land what was read and move the import on; gives whether there is more to do."""
+    row = imports.get(session, import_id, hold=True)
+    if row.state in ENDED:
+        return False
+    key = session.get(ApiKey, row.asked_by)
+    if key is None or not is_live(key, now()):
+        imports.end(session, row, ImportState.FAILED, "The key that sent this file has ended.")
+        return False
+    land(session, row)
+    if not row.read or imports.next_waiting(session, row.id, 1):
+        imports.touch(session, row, ImportState.RUNNING)
+        return True
+    if row.error is not None:
+        imports.end(session, row, ImportState.FAILED, row.error)
+        return False
+    imports.end(session, row, ImportState.COMPLETED)
+    session.flush()
+    outbox.record(session, ImportCompleted(data=imports.public(row), asked_by=row.asked_by))
+    return False
+
+
+def _land_batch(session: Session, row: Import, batch: Batch, seen: Seen, *, moderation: bool) -> None:
+    """Land a batch of the file, and move the position to its end."""
+    _land(session, row, batch, seen, moderation=moderation)
+    imports.count(row, {"rows": batch.rows})
+    row.position, row.done, row.read = batch.last, min(batch.done, row.size), batch.ended
+    if batch.bad is not None:
+        row.error = batch.bad.sentence
+
+
+def _land_waiting(session: Session, row: Import, *, moderation: bool) -> None:
+    """Land the next rows that have waited for the end of the file; now their city is known or missing."""
+    batch = Batch()
+    for its in imports.next_waiting(session, row.id, AT_ONCE):
+        batch.add(its)
+    _land(session, row, batch, Seen(), moderation=moderation)
+    imports.strike_waiting(session, row.id, batch.last)
+
+
+def _land(session: Session, row: Import, batch: Batch, seen: Seen, *, moderation: bool) -> None:
+    key = session.get(ApiKey, row.asked_by)
+    assert key is not None
+    audit.act_for(session, Actor(key.id, key.name, Role(key.role), row.address))
+    landed = landing.land(
+        session, caller_of(key), batch.records, seen, moderation=moderation, at_the_end=row.read
+    )
+    imports.put_off(session, row, landed.waiting)
+    imports.refuse(session, row, {**batch.wrong, **landed.refused})
+    imports.count(row, {"created": landed.created, "updated": landed.updated, "unchanged": landed.unchanged})
