@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The migrations with data in the tables: each step up and down takes what was there along."""
 
-from collections.abc import Iterator
 from datetime import date, datetime
 from typing import Any
 
 from alembic.script import ScriptDirectory
 from sqlalchemy import Column, Engine, MetaData, Table, func, inspect, select
-from sqlalchemy.types import JSON, Boolean, Date, DateTime, Integer, LargeBinary, String
+from sqlalchemy.types import JSON, Boolean, Date, DateTime, Float, Integer, LargeBinary, Numeric, String
 from sqlmodel import SQLModel
 
 from twinning.database import MIGRATIONS, Database, downgrade, migrate
@@ -21,11 +20,11 @@ def _steps() -> list[str]:
     return [revision.revision for revision in script.walk_revisions()][::-1]
 
 
-def _tables(engine: Engine) -> Iterator[Table]:
+def _tables(engine: Engine) -> list[Table]:
     """Give the tables as they are at this revision, those that others point to first."""
     found = MetaData()
     found.reflect(engine)
-    yield from (table for table in found.sorted_tables if table.name != "alembic_version")
+    return [table for table in found.sorted_tables if table.name != "alembic_version"]
 
 
 def _value(column: Column[Any], row: str, number: int) -> Any:
@@ -37,6 +36,8 @@ def _value(column: Column[Any], row: str, number: int) -> Any:
         JSON: [],
         Boolean: False,
         Integer: number,
+        Float: number,
+        Numeric: number,
         DateTime: MOMENT,
         Date: date(2026, 1, 2),
         LargeBinary: b"{}",
@@ -46,17 +47,20 @@ def _value(column: Column[Any], row: str, number: int) -> Any:
 
 def _fill(engine: Engine, step: str, number: int) -> None:
     """Put a row into every table."""
+    # Read first: SQLite lets one in at a time who may write.
+    tables = _tables(engine)
     with engine.begin() as connection:
-        for table in _tables(engine):
+        for table in tables:
             row = {column.name: _value(column, f"row-{step}", number) for column in table.columns}
             connection.execute(table.insert(), row)
 
 
 def _counts(engine: Engine) -> dict[str, int]:
+    tables = _tables(engine)
     with engine.connect() as connection:
         return {
             table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
-            for table in _tables(engine)
+            for table in tables
         }
 
 
