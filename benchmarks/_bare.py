@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bare routes to measure the front door by: FastAPI and SQLModel as their tutorials have it, and nothing else.
+"""Bare routes to measure the front door by: FastAPI and SQLModel as their tutorials have it, no more.
 
-No key, no event, no idempotency, no log: the same shapes, the same select, the same JSON, an `AsyncSession` and
-a commit for each request. They work on the database of the house, with a table of their own to insert into.
+No key, no event, no idempotency, no log: the same shapes, the same select, the same JSON, an `AsyncSession`
+and a commit for each request. They work on the database of the house and insert into a table of
+their own.
 
     python -m benchmarks._bare URL PORT
 """
@@ -74,7 +75,7 @@ def make_app(url: str) -> FastAPI:
         async with AsyncSession(bind, expire_on_commit=False) as opened:
             yield opened
 
-    Db = Annotated[AsyncSession, Depends(session)]
+    opening = Annotated[AsyncSession, Depends(session)]
     app = FastAPI()
 
     @app.post("/validate")
@@ -82,14 +83,14 @@ def make_app(url: str) -> FastAPI:
         return {"ok": bool(wanted.title)}
 
     @app.post("/cities/{city_id}/needs", status_code=201)
-    async def register(city_id: str, wanted: NeedCreate, opened: Db) -> NeedPublic:
+    async def register(city_id: str, wanted: NeedCreate, opened: opening) -> NeedPublic:
         row = BareNeed(city_id=city_id, **wanted.model_dump())
         opened.add(row)
         await opened.commit()
         return NeedPublic.model_validate(row)
 
     @app.get("/needs")
-    async def list_all(opened: Db, limit: int = 50) -> Page:
+    async def list_all(opened: opening, limit: int = 50) -> Page:
         query = (
             select(Listing)
             .join(City, col(City.id) == Listing.city_id)
@@ -99,7 +100,7 @@ def make_app(url: str) -> FastAPI:
         return Page(items=[NeedPublic.model_validate(row) for row in rows[:limit]])
 
     @app.get("/needs/{need_id}")
-    async def read(need_id: str, opened: Db) -> NeedPublic:
+    async def read(need_id: str, opened: opening) -> NeedPublic:
         return NeedPublic.model_validate(await opened.get(Listing, need_id))
 
     return app

@@ -200,7 +200,8 @@ def measure(house: House, pool: Executor, given: argparse.Namespace) -> None:
             for served, requests in ((house.ours, row.ours), (house.bare, row.bare))
         ]
         print(
-            f"{row.name:<24}{ours.per_second:8.0f}/s{bare.per_second:8.0f}/s{ours.per_second / bare.per_second:7.2f}x"
+            f"{row.name:<24}{ours.per_second:8.0f}/s{bare.per_second:8.0f}/s"
+            f"{ours.per_second / bare.per_second:7.2f}x"
             f"   {ours.cpu_us:6.0f} us{bare.cpu_us:7.0f} us{bare.cpu_us / ours.cpu_us:7.2f}x"
             f"   {ours.p99_ms:6.1f} ms{bare.p99_ms:7.1f} ms"
             f"   {alone[0]:6.2f} ms{alone[1]:7.2f} ms"

@@ -4,8 +4,8 @@
     ./run bench load [--seconds 300] [--clients 50] [--only sqlite|postgresql]
 
 The house is that of the fault tests: API, matcher, dispatcher and broker as processes of their own, and a
-receiver that hears every event. It fails when a request is answered by 5xx or not at all, or when a write that
-was acknowledged cannot be read back, from the lists or from the feed.
+receiver that hears every event. It fails when a request is answered by 5xx or not at all, or when a write
+that was acknowledged cannot be read back, from the lists or from the feed.
 """
 
 import argparse

@@ -90,9 +90,8 @@ def make_app(
     problems.install(app)
     app.include_router(health.router)
     app.include_router(documentation.router)
-    # Side by side and not as routers within routers, which are looked through anew for each request.
-    routers = [*listings.routers, imports.uploads]
-    for part in (
+    # Side by side, those asked most first: routers within routers are looked through anew for each request.
+    parts = (
         reference,
         cities,
         city_export,
@@ -107,9 +106,8 @@ def make_app(
         delivery_log,
         stream,
         events,
-    ):
-        routers.append(part.router)
-    for router in routers:
+    )
+    for router in (*listings.routers, imports.uploads, *(part.router for part in parts)):
         app.router.routes.extend(router.routes)
     openapi.install(app)
     return app

@@ -46,7 +46,7 @@ class Told:
 
 @dataclass(frozen=True)
 class Found:
-    """What was read back: needs that are missing or say something else, and those that the feed does not have."""
+    """What was read back: needs that are missing or say something else, and those missing in the feed."""
 
     lost: set[str]
     untold: set[str]
@@ -171,10 +171,11 @@ def read_back(house: House, told: Told) -> Found:
 
 def figures(told: Told, found: Found) -> str:
     """Say in lines what came of it."""
+    untold = len(found.untold)
     lines = [
         f"{sum(told.statuses.values())} requests in {told.seconds:.0f} s, {told.kills} workers killed",
         f"  answered by 5xx or not at all {told.failed}, statuses {dict(sorted(told.statuses.items()))}",
-        f"  of {len(told.needs)} acknowledged needs {len(found.lost)} lost, {len(found.untold)} not in the feed",
+        f"  of {len(told.needs)} acknowledged needs {len(found.lost)} lost, {untold} not in the feed",
     ]
     for name, took in (("reads", told.read_s), ("writes", told.write_s)):
         ordered = sorted(took)

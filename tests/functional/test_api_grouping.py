@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rules of writes that share a transaction: each may fail alone, and none is answered before the commit."""
+"""The rules of writes that share a transaction: each may fail alone, none is answered before the commit."""
 
 import threading
 import time

@@ -71,7 +71,7 @@ def test_who_reads_and_writes_under_if_match_loses_nothing(doors: tuple[Door, Do
 
 
 def test_one_reference_put_through_two_doors_is_one_row(doors: tuple[Door, Door]) -> None:
-    """Whoever puts one reference at the same moment through whichever door, there is one row and each version."""
+    """Whoever puts one reference at once through whichever door, there is one row and each version."""
     front = doors[0]
     path = f"/v1/cities/{front.city()['id']}/needs/nightly"
 

@@ -65,7 +65,7 @@ def _counts(engine: Engine) -> dict[str, int]:
 
 
 def test_every_step_up_and_down_keeps_what_was_there(empty_database_url: str) -> None:
-    """With rows from each earlier step in every table the house reads them all, and every step can be undone."""
+    """With rows of each earlier step in every table the house reads all, and every step can be undone."""
     database = Database(empty_database_url)
     expected: dict[str, int] = {}
     steps = _steps()
