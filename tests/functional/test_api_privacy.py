@@ -52,7 +52,7 @@ def planted(front: Door) -> Makers:
     makers = Makers(front)
     makers.city = front.client.post(
         "/v1/cities",
-        json={"name": "Limerick", "country": "IE", "contact": PLANTED},
+        json={"name": "Kilkenny", "country": "IE", "contact": PLANTED},
         headers={**makers.keys["own_coordinator"], "Idempotency-Key": "once"},
     ).json()
     makers.keys["own_city"] = front.of_city(makers.city["id"])
@@ -114,7 +114,7 @@ def test_a_contact_stands_in_one_place_and_goes_with_the_city(planted: Makers) -
     deleted = front.client.delete(f"/v1/cities/{planted.city['id']}", headers=planted.keys["own_city"])
     again = front.client.post(
         "/v1/cities",
-        json={"name": "Limerick", "country": "IE", "contact": PLANTED},
+        json={"name": "Kilkenny", "country": "IE", "contact": PLANTED},
         headers={**planted.keys["own_coordinator"], "Idempotency-Key": "once"},
     )
 
@@ -141,7 +141,7 @@ def test_a_sealed_answer_is_erased_as_well(sqlite_url: str) -> None:
     """A kept answer that the operator's key sealed holds no contact after DELETE, and is sealed still."""
     with door(sqlite_url, secrets_key="a key for this test alone") as opened:
         headers = {**opened.staff, "Idempotency-Key": "once"}
-        wanted = {"name": "Limerick", "country": "IE", "contact": PLANTED}
+        wanted = {"name": "Kilkenny", "country": "IE", "contact": PLANTED}
         city = opened.client.post("/v1/cities", json=wanted, headers=headers).json()
         opened.client.delete(f"/v1/cities/{city['id']}", headers=opened.staff)
         with opened.database.snapshot() as session:
