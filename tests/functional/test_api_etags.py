@@ -11,7 +11,12 @@ from tests.factories import Door
 from tests.functional.test_api_authorisation import BRACE, LINES, STREAM, Line
 
 # What is streamed has no tag: it would have to be read to its end first.
-STREAMED = {STREAM, "/v1/cities/{city_id}/export"}
+STREAMED = {
+    STREAM,
+    "/v1/cities/{city_id}/export",
+    "/v1/matching-rounds/{round_id}/export",
+    "/v1/imports/templates/{format}",
+}
 READS = [
     line
     for line in LINES
