@@ -17,7 +17,7 @@ from rapidfuzz.distance import Indel
 from sqlalchemy import BigInteger, delete, insert, select
 from sqlmodel import Field, Session, SQLModel, col
 
-from twinning.database import Id, before_commit
+from twinning.database import Id, before_commit, table_of
 
 # Two texts that share so much of their words, in order, say nearly the same.
 NEARLY: Final = 0.8
@@ -41,9 +41,10 @@ class ListingMark(SQLModel, table=True):
 
 def marks_of(city_id: str, kind: str, text: str) -> list[int]:
     """Mark a text of a city's practice or need."""
-    words = _words(text)
-    pairs = {zlib.crc32(f"{one} {other}".encode()) for one, other in pairwise(words)}
-    smallest = sorted(pairs or {zlib.crc32(" ".join(words).encode())})[:MARKS]
+    words = [word.encode() for word in _words(text)]
+    # The sum of a pair goes on from that of its first word, as if both were one text with a blank between.
+    pairs = {zlib.crc32(b" " + other, zlib.crc32(one)) for one, other in pairwise(words)}
+    smallest = sorted(pairs or {zlib.crc32(b" ".join(words))})[:MARKS]
     spoken = (f"{city_id}/{kind}/{number}".encode() for number in smallest)
     return [int.from_bytes(blake2b(each, digest_size=8).digest(), "big") >> 1 for each in spoken]
 
@@ -80,7 +81,7 @@ def _write(session: Session) -> None:
         for each in marks
     ]
     if rows:
-        session.execute(insert(ListingMark), rows)
+        session.connection().execute(insert(table_of(ListingMark)), rows)
 
 
 def _words(text: str) -> list[str]:
