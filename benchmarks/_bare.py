@@ -46,6 +46,7 @@ class BareNeed(SQLModel, table=True):
     description: str
     language: str = "en"
     themes: list[str] = Field(default_factory=list, sa_type=Json)
+    suggested_themes: list[str] = Field(default_factory=list, sa_type=Json)
     target_groups: list[str] = Field(default_factory=list, sa_type=Json)
     languages: list[str] = Field(default_factory=list, sa_type=Json)
     strength: int | None = None

@@ -17,7 +17,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +37,7 @@ from twinning.keys import ApiKeyCreate
 from twinning.settings import PREFIX
 from twinning.terms import Role
 
-CITIES, NEEDS = 50, 2000
+CITIES, NEEDS = 50, 500
 PLACES = ("KR", "IE", "TH", "DE", "VN", "FI", "JP", "PT", "PH", "SE")
 BULK_CONNECTIONS = 4
 
@@ -132,10 +132,16 @@ class House:
                 made("/cities", {"name": f"City {number}", "country": PLACES[number % len(PLACES)]})
                 for number in range(CITIES)
             ]
-            needs = [
-                made(f"/cities/{cities[number % CITIES]}/needs", {"title": text[:60], "description": text})
-                for number, text in enumerate(sentences(NEEDS, 7))
-            ]
+            with ThreadPoolExecutor(16) as pool:
+                asked = [
+                    pool.submit(
+                        made,
+                        f"/cities/{cities[number % CITIES]}/needs",
+                        {"title": text[:60], "description": text},
+                    )
+                    for number, text in enumerate(sentences(NEEDS, 7))
+                ]
+                needs = [one.result() for one in asked]
             made("/webhook-endpoints", {"url": "http://127.0.0.1:9/hooks", "event_types": ["*"]})
         return cities, needs
 
