@@ -146,6 +146,8 @@ def receiver() -> Iterator[Receiver]:
     count = context.Value(c_uint64, lock=False)
     process = context.Process(target=_receive, args=(theirs, count), daemon=True)
     process.start()
+    # Ours alone is left then, so that a receiver which dies is an end and no silence.
+    theirs.close()
     try:
         yield Receiver(f"http://127.0.0.1:{ours.recv()}/", count)
     finally:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from multiprocessing import get_context
 
 import numpy as np
@@ -20,6 +21,7 @@ from benchmarks._speed_join import joined, matrices
 from services.matcher.engine.index import MatchIndex
 from services.matcher.engine.store import NEED, PRACTICE, Entry
 from services.matcher.engine.text import count_terms
+from tests.servers import Server, libpq, postgres_server
 
 CITIES = 1_000
 WARMING, ARRIVALS, PEERS = 200, 600, 15
@@ -132,6 +134,20 @@ def _memory(index: MatchIndex) -> Row:
     return Row(f"memory of the index, {len(index):,} texts", index.nbytes / 1e9, note=f"(GB) {note}")
 
 
+@contextmanager
+def _server(url: str | None) -> Iterator[str]:
+    """The PostgreSQL that was named, or one started here as the tests start theirs."""
+    with nullcontext(Server("", url)) if url else postgres_server() as server:
+        yield libpq(server.url)
+
+
+def _wall(work: Callable[[str], object], text: str) -> float:
+    """Wall seconds of a call."""
+    begun = time.perf_counter()
+    work(text)
+    return time.perf_counter() - begun
+
+
 def _postgresql(url: str, needs: Sequence[str], texts: Sequence[str]) -> float:
     """Wall seconds of a full-text search over the needs, the middle of some; PostgreSQL has no idf."""
     import psycopg
@@ -152,9 +168,8 @@ def _postgresql(url: str, needs: Sequence[str], texts: Sequence[str]) -> float:
         connection.execute("VACUUM ANALYZE speed_needs")
         spent = []
         for text in texts:
-            begun = time.perf_counter()
-            connection.execute(ask, (" | ".join(set(words(text))),)).fetchall()
-            spent.append(time.perf_counter() - begun)
+            asked = " | ".join(set(words(text)))
+            spent.append(_wall(lambda asked: connection.execute(ask, (asked,)).fetchall(), asked))
         connection.execute("DROP TABLE speed_needs")
     return _middle(spent)
 
@@ -191,15 +206,10 @@ def _arrival(size: int, postgresql: str | None) -> Iterator[Row]:
     if entered:
         spent = [cpu_s(lambda key=key: arrivals.index.rank(key, None, 20)) for key in entered]
         yield Row("  T3 of a need that it enters, best 20", _middle(spent), note=f"of {len(entered)} needs")
-    if postgresql:
-        begun = time.perf_counter()
-        for text in new[:PEERS]:
-            arrivals.arrive(text)
-        wall = (time.perf_counter() - begun) / PEERS
-        peer = _postgresql(postgresql, needs, new[:PEERS])
-        yield Row(f"{name}, wall", wall, "PostgreSQL full-text search", peer, 500.0, "the peer has no idf")
-    else:
-        print("PostgreSQL full-text search: skipped, no --postgres URL")
+    with _server(postgresql) as url:
+        peer = _postgresql(url, needs, new[:PEERS])
+    wall = _middle([_wall(arrivals.arrive, text) for text in new[:PEERS]])
+    yield Row(f"{name}, wall", wall, "PostgreSQL full-text search", peer, 500.0, "the peer has no idf")
     yield _beside_a_round(arrivals, new[-ARRIVALS:], size)
     yield _memory(arrivals.index)
     yield _searched(arrivals.index, _corpus.texts(60, NEED, seed=12), size)

@@ -26,7 +26,7 @@ from aiohttp import web
 from standardwebhooks.webhooks import Webhook
 
 from benchmarks import _stream_shape
-from benchmarks._processes import broker, running
+from benchmarks._processes import broker, cpu_s, running
 from services.broker import redis_url
 from services.cli.system import free_port
 from services.cli.throwaway import LOCAL_RECEIVERS, throwaway_system
@@ -58,6 +58,23 @@ class Inbox:
         return web.Response(status=204)
 
 
+@dataclass(frozen=True)
+class System:
+    """One of the two: where it answers, with which key, and the processes that it consists of."""
+
+    url: str
+    key: str
+    pids: list[int]
+
+
+@dataclass(frozen=True)
+class Run:
+    """How long each webhook of a run took, sorted, and the processor time of an event, in milliseconds."""
+
+    took_ms: list[float]
+    cpu_ms: float
+
+
 @asynccontextmanager
 async def receiving(inbox: Inbox, port: int) -> AsyncIterator[None]:
     """Receive on a port for as long as the block lasts."""
@@ -73,15 +90,18 @@ async def receiving(inbox: Inbox, port: int) -> AsyncIterator[None]:
 
 
 @contextmanager
-def stream_shape(folder: Path, hook: str) -> Iterator[str]:
-    """Run the peer; gives where it answers."""
+def stream_shape(folder: Path, hook: str) -> Iterator[System]:
+    """Run the peer."""
     port = free_port()
     with broker(folder) as broker_url:
         env = {_stream_shape.BROKER: redis_url(broker_url), _stream_shape.FILE: str(folder / "stream.db")}
         module = [sys.executable, "-m", "benchmarks._stream_shape"]
         env["PYTHONPATH"] = str(Path(__file__).resolve().parent.parent)
-        with running([*module, "api", str(port)], **env), running([*module, "consumer", hook], **env):
-            yield f"http://127.0.0.1:{port}"
+        with (
+            running([*module, "api", str(port)], **env) as api,
+            running([*module, "consumer", hook], **env) as consumer,
+        ):
+            yield System(f"http://127.0.0.1:{port}", "", [api.pid, consumer.pid])
 
 
 async def ask(
@@ -104,8 +124,9 @@ async def ask(
     return sent
 
 
-async def measure(url: str, key: str, inbox: Inbox, prefix: str, asked: argparse.Namespace) -> list[float]:
-    """Warm one of them up, ask it, and give how long each webhook took, in milliseconds, sorted."""
+async def measure(system: System, inbox: Inbox, prefix: str, asked: argparse.Namespace) -> Run:
+    """Warm one of them up, ask it, and give how long each webhook took and what it cost."""
+    url, key = system.url, system.key
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(headers=headers, connector=connector) as session:
@@ -115,17 +136,19 @@ async def measure(url: str, key: str, inbox: Inbox, prefix: str, asked: argparse
             async with session.post(f"{url}/v1/webhook-endpoints", json=wanted) as made:
                 inbox.secret = (await made.json())["secret"]
         await ask(session, url, f"{prefix} warm", asked.rate / 4, WARM_S)
+        before = sum(map(cpu_s, system.pids))
         sent = await ask(session, url, prefix, asked.rate, asked.seconds)
         with suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_S):
                 while sent.keys() - inbox.arrived.keys():
                     inbox.came.clear()
                     await inbox.came.wait()
+    cpu_ms = 1000 * (sum(map(cpu_s, system.pids)) - before) / len(sent)
     took = [1000 * (inbox.arrived[name] - at) for name, at in sent.items() if name in inbox.arrived]
     late = len(sent) - len(took)
     if late:
         print(f"  {prefix}: {late} of {len(sent)} webhooks had not come {SETTLE_S:g} s after the end")
-    return sorted([*took, *([1000 * (asked.seconds + SETTLE_S)] * late)])
+    return Run(sorted([*took, *([1000 * (asked.seconds + SETTLE_S)] * late)]), cpu_ms)
 
 
 HOOK = "http://127.0.0.1:{}/hook"
@@ -143,17 +166,20 @@ async def _until_up(session: aiohttp.ClientSession, url: str) -> None:
     raise RuntimeError(f"{url} does not answer")
 
 
-async def turns(
-    systems: dict[str, tuple[str, str]], asked: argparse.Namespace
-) -> dict[str, list[list[float]]]:
+async def turns(systems: dict[str, System], asked: argparse.Namespace) -> dict[str, list[Run]]:
     """Have both take turns."""
-    found: dict[str, list[list[float]]] = {name: [] for name in systems}
+    found: dict[str, list[Run]] = {name: [] for name in systems}
     inboxes = {name: Inbox() for name in systems}
     for number in range(asked.rounds):
-        for name, (url, key) in systems.items():
+        for name, system in systems.items():
             async with receiving(inboxes[name], asked.port):
-                found[name].append(await measure(url, key, inboxes[name], f"{name} {number}", asked))
+                found[name].append(await measure(system, inboxes[name], f"{name} {number}", asked))
     return found
+
+
+def p50(run: Run) -> float:
+    """The median of a run's times."""
+    return statistics.median(run.took_ms)
 
 
 def main() -> int:
@@ -167,18 +193,19 @@ def main() -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="twinning-")))
         system = stack.enter_context(throwaway_system(folder, {**LOCAL_RECEIVERS, "RATE_PER_MINUTE": "0"}))
         peer = stack.enter_context(stream_shape(folder, HOOK.format(asked.port)))
-        systems = {OURS: (system.url, system.key), PEER: (peer, "")}
+        ours = System(system.url, system.key, [system.process.pid])
+        systems = {OURS: ours, PEER: peer}
         found = uvloop.run(turns(systems, asked))
 
-    def figure(name: str, of: Callable[[list[float]], float]) -> float:
+    def figure(name: str, of: Callable[[Run], float]) -> float:
         return statistics.median(of(run) for run in found[name])
 
     print(f"from POST to webhook at {asked.rate:g} a second, milliseconds, median of {asked.rounds} rounds")
     for name in (OURS, PEER):
-        p50 = figure(name, statistics.median)
-        p99 = figure(name, lambda run: run[int(0.99 * (len(run) - 1))])
-        print(f"  {name:20} p50 {p50:6.1f}   p99 {p99:6.1f}")
-    ratio = figure(OURS, statistics.median) / figure(PEER, statistics.median)
+        p99 = figure(name, lambda run: run.took_ms[int(0.99 * (len(run.took_ms) - 1))])
+        cpu_ms = figure(name, lambda run: run.cpu_ms)
+        print(f"  {name:20} p50 {figure(name, p50):6.1f}   p99 {p99:6.1f}   CPU {cpu_ms:5.2f} an event")
+    ratio = figure(OURS, p50) / figure(PEER, p50)
     print(f"  ours is {ratio:.1f} times the peer's p50; must: at most {MUST:g}, reach {REACH:g}")
     return 0 if ratio <= MUST else 1
 

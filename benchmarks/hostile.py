@@ -88,6 +88,7 @@ def main() -> int:
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=mean_ill, args=(theirs,), daemon=True)
     process.start()
+    theirs.close()
     with tempfile.TemporaryDirectory(prefix="twinning-") as folder, broker(Path(folder)) as broker_url:
         url = f"sqlite:///{folder}/hostile.db"
         migrate(url)

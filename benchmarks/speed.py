@@ -22,7 +22,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Print how fast the engine is beside its peers.")
     parser.add_argument("--only", choices=tables, action="append", help="print this table (may be repeated)")
     parser.add_argument("--large", action="store_true", help="the million, too: 4 GB and minutes")
-    parser.add_argument("--postgres", metavar="URL", help="a database for the full-text search of PostgreSQL")
+    parser.add_argument(
+        "--postgres",
+        metavar="URL",
+        help="a database for its full-text search (default: a server started here)",
+    )
     chosen = parser.parse_args()
     print(HEAD)
     for name in chosen.only or tables:

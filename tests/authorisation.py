@@ -10,6 +10,7 @@ The stream, which has no end, is asked for from an event that is not there; 422 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import count
 from typing import Any
 
 from tests.factories import Door, need, practice
@@ -45,6 +46,9 @@ GET    /v1/practices/{listing_id:draft}                         200 200 200 404 
 PATCH  /v1/practices/{listing_id:draft}                         200 200 200 404 404
 DELETE /v1/practices/{listing_id:draft}                         204 204 204 404 404
 GET    /v1/practices/{listing_id:gone_practice}                 404 404 404 404 404
+POST   /v1/practices/{listing_id:practice}/confirm              200 200 200 403 403
+POST   /v1/practices/{listing_id:draft}/confirm                 409 409 409 404 404
+POST   /v1/needs/{listing_id:need}/confirm                      200 200 200 403 403
 GET    /v1/needs                                                200 200 200 200 200
 GET    /v1/needs/{listing_id:need}                              200 200 200 200 200
 PATCH  /v1/needs/{listing_id:need}                              200 200 200 403 403
@@ -102,8 +106,10 @@ KEYLESS = {("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics"), ("GET",
 
 # What is sent, by method and path as the OpenAPI document names it; none where nothing is wanted.
 HOOK = {"url": "https://hooks.limerick.ie/x"}
+# A city is registered once, so each is another.
+TOWNS = count(1)
 BODIES: dict[tuple[str, str], Callable[[], dict[str, Any]]] = {
-    ("POST", "/v1/cities"): lambda: {"name": "Cork", "country": "IE"},
+    ("POST", "/v1/cities"): lambda: {"name": f"Town {next(TOWNS)}", "country": "IE"},
     ("PATCH", "/v1/cities/{city_id}"): lambda: {"summary": f"As of {now()}"},
     ("POST", "/v1/cities/{city_id}/practices"): practice,
     ("POST", "/v1/cities/{city_id}/needs"): need,
@@ -199,14 +205,8 @@ class Makers:
         return self.door.suggest(self.door.city("Malmö", "SE"), self.city)
 
     def _preview_id(self) -> str:
-        with self.door.database.transaction() as session:
-            from twinning import keys, previews
-
-            owner = keys.identify(session, self.keys["own_city"]["Authorization"].removeprefix("Bearer "))
-            wanted = previews.PreviewRequest.model_validate(
-                {"text": "Reading", "as": "need", "country": "IE"}
-            )
-            return previews.ask(session, wanted, owner.key_id).id
+        wanted = {"text": "Reading", "as": "need", "country": "IE"}
+        return self._asked("own_city", "/v1/matches/preview", wanted)
 
     def _round_id(self) -> str:
         return self._asked("own_city", "/v1/matching-rounds", {"kind": "twinning"})

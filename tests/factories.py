@@ -56,8 +56,8 @@ class Door:
         return self.key(Role.CITY, city_id=city_id)
 
     def city(self, name: str = "Limerick", country: str = "IE", **fields: Any) -> dict[str, Any]:
-        """Register a city as staff."""
-        return self._made("/v1/cities", {"name": name, "country": country, **fields})
+        """Register a city as staff, also where one of that name is there."""
+        return self._made("/v1/cities?force=true", {"name": name, "country": country, **fields})
 
     def practice(self, city_id: str, **fields: Any) -> dict[str, Any]:
         """Register a practice as staff."""

@@ -11,6 +11,7 @@ from twinning.events import (
     CityRegistered,
     CityUpdated,
     ListingEvent,
+    NeedExpired,
     NeedRegistered,
     NeedUpdated,
     NeedWithdrawn,
@@ -18,7 +19,8 @@ from twinning.events import (
     PracticeUpdated,
     PracticeWithdrawn,
 )
-from twinning.listings import Listing, ListingPublic
+from twinning.listing_shapes import ListingPublic
+from twinning.listings import Listing
 from twinning.terms import ListingKind, ListingState
 
 # What an event never shows; a change of these alone is no news to anybody.
@@ -61,11 +63,32 @@ def listing_registered(session: Session, country: str, shown: ListingPublic, fie
 
 
 def listing_changed(session: Session, country: str, listing: Listing, changed: Collection[str] = ()) -> None:
-    """Tell that these columns of a listing are different now, or that it was withdrawn."""
+    """Tell that these columns of a listing are different now, or that it was withdrawn.
+
+    What a review says is nobody's news but the city's: it is noted, and makes no event.
+    """
     went = listing.state == ListingState.WITHDRAWN
-    _tell(session, (_WITHDRAWN if went else _UPDATED)[listing.kind], country, listings.public(listing))
+    if went or not listings.UNTOLD.issuperset(changed):
+        _tell(session, (_WITHDRAWN if went else _UPDATED)[listing.kind], country, listings.public(listing))
     action = f"{listing.kind}.{'withdrawn' if went else 'updated'}"
     audit.note(session, action, listing.id, city_id=listing.city_id, fields=changed)
+
+
+def listing_confirmed(session: Session, country: str, listing: Listing, changed: Collection[str]) -> None:
+    """Tell that a listing was confirmed: as an event if that changed these columns of it."""
+    if changed:
+        _tell(session, _UPDATED[listing.kind], country, listings.public(listing))
+    audit.note(session, f"{listing.kind}.confirmed", listing.id, city_id=listing.city_id, fields=changed)
+
+
+def need_expired(session: Session, country: str, need: Listing) -> None:
+    """Tell that the term of a need is over."""
+    _tell(session, NeedExpired, country, listings.public(need))
+
+
+def practice_lapsed(session: Session, country: str, practice: Listing) -> None:
+    """Tell that a practice, which nobody has confirmed, is stale now or paused."""
+    _tell(session, PracticeUpdated, country, listings.public(practice))
 
 
 def _tell(session: Session, event: type[ListingEvent], country: str, shown: ListingPublic) -> None:

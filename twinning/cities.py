@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cities: their table, their shapes, how they change; a city's region follows from its country."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,8 +9,9 @@ from pydantic import Field as ShapeField
 from sqlalchemy import Index, or_, text
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from twinning import catalogue, work
+from twinning import catalogue, gazetteer, namesakes, work
 from twinning.catalogue import Subject
+from twinning.city_names import Named, is_same
 from twinning.database import Id, Instant, Json, in_batches, is_id, new_id, now
 from twinning.errors import Conflict, NotFound
 from twinning.fields import (
@@ -125,6 +126,8 @@ class CityOwned(CityPublic):
 
 # A change of these alters which cities may be paired, and so is news for the matching workers.
 PAIRING_FIELDS = frozenset({"country", "existing_partners", "name"})
+# A change of these alters which other cities may be the same.
+_NAMING_FIELDS = frozenset({"country", "name", "latitude", "longitude"})
 
 
 def _columns(fields: dict[str, Any]) -> dict[str, Any]:
@@ -138,27 +141,47 @@ def _columns(fields: dict[str, Any]) -> dict[str, Any]:
     return columns
 
 
-def register(session: Session, wanted: CityCreate) -> City:
-    """Register a city; raises `Conflict` when its reference is taken."""
+def register(session: Session, wanted: CityCreate, *, force: bool = False) -> City:
+    """Register a city; raises `Conflict` when its reference is taken.
+
+    One that is registered under a like name in its country is a `Conflict`, too, unless forced.
+    """
     _keep_reference_free(session, wanted.external_ref)
-    city = City(**_columns(wanted.model_dump()))
+    columns = _columns(wanted.model_dump())
+    city, named = City(**_placed(columns)), _named(columns)
+    namesakes.hold(session)
+    if not force:
+        _refuse_double(session, named, city.id)
     session.add(city)
+    session.flush()
+    namesakes.keep(session, city.id, named)
     catalogue.note(session, Subject.CITY, city.id)
     return city
 
 
-def change(session: Session, city: City, wanted: CityCreate) -> frozenset[str]:
-    """Change the fields that were sent; gives the names of those that are really different now."""
+def change(session: Session, city: City, wanted: CityCreate, *, force: bool = False) -> frozenset[str]:
+    """Change the fields that were sent; gives the names of those that are really different now.
+
+    A new name or country is held against the other cities, as at a registration.
+    """
     columns = _columns(wanted.model_dump(exclude_unset=True))
+    columns = _placed(columns, _naming(city))
     if columns.get("external_ref") not in {None, city.external_ref}:
         _keep_reference_free(session, columns["external_ref"])
     changed = frozenset(name for name, value in columns.items() if getattr(city, name) != value)
+    if changed & _NAMING_FIELDS:
+        # Before anything is written: who holds the names waits for nobody's reference.
+        namesakes.hold(session)
+    if changed & {"name", "country"} and not force:
+        _refuse_double(session, _named(_naming(city) | columns), city.id)
     for name in changed:
         setattr(city, name, columns[name])
     if changed:
         city.version += 1
         city.updated_at = now()
         session.add(city)
+    if changed & _NAMING_FIELDS:
+        namesakes.keep(session, city.id, _named(_naming(city)))
     if changed & PAIRING_FIELDS:
         _announce(session, city)
     return changed
@@ -171,12 +194,14 @@ def withdraw(session: Session, city: City) -> None:
     city.version += 1
     city.updated_at = now()
     session.add(city)
+    namesakes.drop(session, city.id)
     _announce(session, city)
 
 
 def get(session: Session, city_id: str, *, hold: bool = False) -> City:
     """Find a registered city, held until the commit when it is to be changed; raises `NotFound`."""
-    city = session.get(City, city_id, with_for_update=hold)
+    # What was read before the wait may have changed meanwhile.
+    city = session.get(City, city_id, with_for_update=hold, populate_existing=hold)
     if city is None or city.state == CityState.WITHDRAWN:
         raise NotFound("There is no such city.")
     return city
@@ -255,6 +280,44 @@ def _announce(session: Session, city: City) -> None:
     """Tell the change log and ask for the matching of what this city takes part in."""
     catalogue.note(session, Subject.CITY, city.id)
     work.enqueue(session, Work.MATCH_CITY, city.id)
+
+
+def _naming(city: City) -> dict[str, Any]:
+    return {name: getattr(city, name) for name in _NAMING_FIELDS}
+
+
+def _named(fields: Mapping[str, Any]) -> Named:
+    point = fields["latitude"], fields["longitude"]
+    return Named(fields["name"], fields["country"], None if None in point else point)
+
+
+def _placed(columns: dict[str, Any], present: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Fill in where a city lies, when nobody says it and the gazetteer knows its name."""
+    after = {**(present or {}), **columns}
+    if after["latitude"] is not None or after["longitude"] is not None:
+        return columns
+    place = gazetteer.find(after["name"], after["country"])
+    return (
+        columns if place is None else columns | dict(zip(("latitude", "longitude"), place.point, strict=True))
+    )
+
+
+def _refuse_double(session: Session, named: Named, besides: str) -> None:
+    """Raise `Conflict` when a city other than `besides` is registered that this may be."""
+    ids = namesakes.sharing_a_key(session, named)
+    others = session.exec(
+        select(City).where(col(City.id).in_(ids), City.id != besides).order_by(col(City.id))
+    )
+    for other in others.all():
+        if is_same(named, _named(_naming(other))):
+            raise Conflict(
+                f"{other.name} ({other.country}) is registered already, and {named.name} may be the same. "
+                "If it is another city, give its latitude and longitude or force it.",
+                code="city-exists",
+                members={
+                    "existing": {"id": other.id, "name": other.name, "location": f"/v1/cities/{other.id}"}
+                },
+            )
 
 
 def _keep_reference_free(session: Session, reference: str | None) -> None:

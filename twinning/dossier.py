@@ -13,15 +13,27 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, or_, tuple_
 from sqlmodel import Session, SQLModel, col, select
 
-from twinning import audit, cities, endpoints, idempotency, replays, rounds, subscriptions, suggestions
+from twinning import (
+    audit,
+    cities,
+    endpoints,
+    idempotency,
+    imports,
+    replays,
+    rounds,
+    subscriptions,
+    suggestions,
+)
 from twinning.audit import AuditEntry, AuditPublic
 from twinning.cities import City, CityOwned
 from twinning.endpoints import Delivery, WebhookEndpoint
 from twinning.events import EventType
 from twinning.fields import Shape
 from twinning.idempotency import KeptAnswer
+from twinning.imports import Import, ImportPublic, ImportRefusal, RefusalPublic
 from twinning.keys import ApiKey, ApiKeyPublic
-from twinning.listings import Listing, NeedPublic, PracticePublic
+from twinning.listing_shapes import NeedOwned, PracticeOwned
+from twinning.listings import Listing
 from twinning.outbox import EventCity, StoredEvent
 from twinning.previews import Preview
 from twinning.replays import Replay, ReplayPublic
@@ -56,6 +68,12 @@ class PreviewRecord(Shape):
     answer: dict[str, Any] | None
 
 
+class RefusalRecord(RefusalPublic):
+    """Why a row of an import was refused."""
+
+    import_id: str
+
+
 class AnswerRecord(Shape):
     """An answer that is kept for a day under an `Idempotency-Key`, without the secret that it may show."""
 
@@ -78,12 +96,14 @@ class CityExport(Shape):
     """Everything that is stored about a city: withdrawn listings and suggestions, too, and no secret."""
 
     city: CityOwned
-    practices: list[PracticePublic]
-    needs: list[NeedPublic]
+    practices: list[PracticeOwned]
+    needs: list[NeedOwned]
     suggestions: list[SuggestionPublic]
     round_places: list[RoundPlace]
     rounds: list[RoundPublic]
     previews: list[PreviewRecord]
+    imports: list[ImportPublic]
+    import_refusals: list[RefusalRecord]
     events: list[EventRecord]
     api_keys: list[KeyRecord]
     webhook_endpoints: list[EndpointPublic]
@@ -171,6 +191,10 @@ def _naming(about: Subject) -> Any:
     return select(SuggestionCity.suggestion_id).where(SuggestionCity.city_id == about.city_id)
 
 
+def _imports(about: Subject) -> Any:
+    return select(Import.id).where(col(Import.asked_by).in_(about.key_ids))
+
+
 def _endpoints(about: Subject) -> Any:
     return select(WebhookEndpoint.id).where(col(WebhookEndpoint.owner_id).in_(about.key_ids))
 
@@ -181,8 +205,8 @@ def _told(about: Subject) -> ColumnElement[bool]:
 
 
 SECTIONS: Final = (
-    _listings(ListingKind.PRACTICE, PracticePublic),
-    _listings(ListingKind.NEED, NeedPublic),
+    _listings(ListingKind.PRACTICE, PracticeOwned),
+    _listings(ListingKind.NEED, NeedOwned),
     Section(
         "suggestions",
         Suggestion,
@@ -210,6 +234,20 @@ SECTIONS: Final = (
         lambda about: col(Preview.asked_by).in_(about.key_ids),
         (col(Preview.id),),
         _each(PreviewRecord),
+    ),
+    Section(
+        "imports",
+        Import,
+        lambda about: col(Import.id).in_(_imports(about)),
+        (col(Import.id),),
+        _with(lambda _session, row: imports.public(row)),
+    ),
+    Section(
+        "import_refusals",
+        ImportRefusal,
+        lambda about: col(ImportRefusal.import_id).in_(_imports(about)),
+        (col(ImportRefusal.import_id), col(ImportRefusal.row), col(ImportRefusal.place)),
+        _each(RefusalRecord),
     ),
     Section("events", StoredEvent, _told, (col(StoredEvent.sequence),), _events),
     Section(

@@ -15,7 +15,7 @@ TwinningError
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +71,15 @@ class NotFound(TwinningError):
 
 
 class Conflict(TwinningError):
-    """The state of things forbids the request."""
+    """The state of things forbids the request; `members` say more of it to a program."""
 
     code = "conflict"
+
+    def __init__(
+        self, detail: str, *, code: str | None = None, members: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(detail, code=code)
+        self.members = members or {}
 
 
 class Stale(TwinningError):

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from twinning.cities import CityPublic
 from twinning.fields import Shape
 from twinning.imports import ImportPublic
-from twinning.listings import NeedPublic, PracticePublic
+from twinning.listing_shapes import NeedPublic, PracticePublic
 from twinning.rounds import RoundPublic
 from twinning.suggestions import SuggestionPublic
 from twinning.terms import Band
@@ -195,6 +195,12 @@ class NeedWithdrawn(_NeedEvent):
     """A need has been taken back."""
 
     type = EventType.NEED_WITHDRAWN
+
+
+class NeedExpired(_NeedEvent):
+    """The term of a need is over; it is matched no more until its `expires_on` is moved."""
+
+    type = EventType.NEED_EXPIRED
 
 
 class _SuggestionEvent(Event):

@@ -64,6 +64,10 @@ PRACTICE_SHOWN: Example = {
     "city_id": SUWON,
     **PRACTICE_REQUEST,
     "language": "en",
+    "suggested_themes": [{"theme": "cl7", "label": "Literacy", "score": 0.4}],
+    "confirmed_at": MOMENT,
+    "confirm_by": "2027-03-02",
+    "stale": False,
     "kind": "practice",
     "created_at": MOMENT,
     "updated_at": MOMENT,
@@ -90,10 +94,21 @@ NEED_SHOWN: Example = {
     "city_id": LIMERICK,
     **NEED_REQUEST,
     "language": "en",
+    "suggested_themes": [{"theme": "cl7", "label": "Literacy", "score": 0.4}],
     "unmet": False,
     "kind": "need",
     "created_at": MOMENT,
     "updated_at": MOMENT,
+}
+
+WARNINGS: Example = {
+    "warnings": [
+        {
+            "code": "nearly-the-same",
+            "detail": "Another practice of this city says nearly the same.",
+            "listing": {"id": COUNTER_PRACTICE, "title": "Reading circles in each library"},
+        }
+    ]
 }
 
 KEY_REQUEST: Example = {
@@ -287,6 +302,8 @@ CITY_EXPORT: Example = {
         }
     ],
     "webhook_endpoints": [],
+    "imports": [IMPORT_SHOWN],
+    "import_refusals": [{"import_id": IMPORT, **REFUSAL_SHOWN}],
     "replays": [],
     "deliveries": [],
     "kept_answers": [],
@@ -310,6 +327,7 @@ AT_THE_END: dict[str, Example] = {
     "city.withdrawn": {"state": "withdrawn"},
     "practice.withdrawn": {"state": "withdrawn"},
     "need.withdrawn": {"state": "withdrawn"},
+    "need.expired": {"state": "expired"},
     "suggestion.withdrawn": {"status": "withdrawn"},
     "matching_round.failed": {
         "state": "failed",
@@ -351,9 +369,13 @@ SHAPES: dict[str, Example] = {
     "PracticeCreate": PRACTICE_REQUEST,
     "PracticeUpdate": PRACTICE_CHANGE,
     "PracticePublic": PRACTICE_SHOWN,
+    "PracticeOwned": {**PRACTICE_SHOWN, "review_comment": "Please say who may come and how often."},
+    "PracticeMade": {**PRACTICE_SHOWN, "review_comment": None, **WARNINGS},
     "NeedCreate": NEED_REQUEST,
     "NeedUpdate": NEED_CHANGE,
     "NeedPublic": NEED_SHOWN,
+    "NeedOwned": {**NEED_SHOWN, "review_comment": None},
+    "NeedMade": {**NEED_SHOWN, "review_comment": None},
     "ApiKeyCreate": KEY_REQUEST,
     "ApiKeyPublic": KEY_LISTED,
     "ApiKeyShown": KEY_SHOWN,

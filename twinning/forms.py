@@ -14,6 +14,7 @@ from twinning.fields import (
     Line,
     Lines,
     Months,
+    Note,
     Reference,
     SaidText,
     Shape,
@@ -80,6 +81,7 @@ class PracticeUpdate(PracticeCreate):
 
     title: Line = ""
     description: SaidText = ""
+    review_comment: Note | None = None
 
 
 class NeedUpdate(NeedCreate):
@@ -87,3 +89,4 @@ class NeedUpdate(NeedCreate):
 
     title: Line = ""
     description: SaidText = ""
+    review_comment: Note | None = None

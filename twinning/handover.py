@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The change of a key: what belonged to the one before belongs to its successor.
 
-Webhook endpoints, rounds, previews and the events for a key are its own, and would end with it. The successor
-takes them over when it is made; the key before goes on reading until it is revoked.
+Webhook endpoints, rounds, previews, imports and the events for a key are its own, and would end with it. The
+successor takes them over when it is made; the key before goes on reading until it is revoked.
 """
 
 from typing import Any
@@ -12,6 +12,7 @@ from sqlmodel import Session, col
 
 from twinning.endpoints import WebhookEndpoint
 from twinning.errors import Invalid, NotFound
+from twinning.imports import Import
 from twinning.keys import ApiKey, get
 from twinning.outbox import StoredEvent
 from twinning.previews import Preview
@@ -21,6 +22,7 @@ _OWNED: tuple[Any, ...] = (
     WebhookEndpoint.owner_id,
     MatchingRound.asked_by,
     Preview.asked_by,
+    Import.asked_by,
     StoredEvent.for_key,
 )
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 
 from sqlmodel import Session
 
-from twinning import announcements, cities, listings
+from twinning import announcements, cities, listing_batches, listings
 from twinning.cities import City, CityCreate
 from twinning.columns import CITY_REF, REF
 from twinning.errors import Conflict, Forbidden, Invalid
 from twinning.keys import Caller
+from twinning.lifecycle import Hand, state_after
 from twinning.listings import Listing, ListingCreate
 from twinning.records import CITY, Record
 from twinning.rows import Row, Wrong, wrong
@@ -72,7 +73,13 @@ def note(session: Session, records: Sequence[Record], seen: Seen) -> None:
 
 
 def land(
-    session: Session, caller: Caller, records: Sequence[Record], seen: Seen, *, at_the_end: bool = False
+    session: Session,
+    caller: Caller,
+    records: Sequence[Record],
+    seen: Seen,
+    *,
+    moderation: bool,
+    at_the_end: bool = False,
 ) -> Landed:
     """Land some rows as a caller may; at the end of the file nothing waits for a city any more."""
     landed = Landed()
@@ -81,7 +88,8 @@ def land(
         if record.kind == CITY:
             _try_city(session, caller, record, known, seen, landed)
     session.flush()
-    _land_listings(session, caller, _placed(records, known, seen, landed, at_the_end=at_the_end), landed)
+    placed = _mine(caller, _placed(records, known, seen, landed, at_the_end=at_the_end), landed)
+    _land_listings(session, caller.hand(moderation=moderation), placed, landed)
     return landed
 
 
@@ -169,16 +177,19 @@ def _placed(
     return placed
 
 
-def _land_listings(
-    session: Session, caller: Caller, placed: Sequence[tuple[Record, City]], landed: Landed
-) -> None:
+def _mine(caller: Caller, placed: Sequence[tuple[Record, City]], landed: Landed) -> list[tuple[Record, City]]:
+    """Give the listings of cities that the caller looks after; the others are refused."""
     mine = []
     for record, city in placed:
         if caller.owns(city.id, city.country):
             mine.append((record, city))
         else:
             landed.refuse(record, CITY_REF, record.city_ref, "this key may read this city and not change it")
-    there = listings.references_of(
+    return mine
+
+
+def _land_listings(session: Session, hand: Hand, mine: Sequence[tuple[Record, City]], landed: Landed) -> None:
+    there = listing_batches.references_of(
         session, ((city.id, ListingKind(record.kind), record.ref) for record, city in mine)
     )
     new: list[tuple[City, ListingCreate]] = []
@@ -187,29 +198,36 @@ def _land_listings(
         wanted = record.wanted
         assert not isinstance(wanted, CityCreate)
         listing = there.get((city.id, record.kind, record.ref))
-        if listing is None:
-            if wanted.state is ListingState.WITHDRAWN:
+        if listing is not None and taken.setdefault(listing.id, record.row.number) != record.row.number:
+            landed.refuse(record, REF, record.ref, f"is already that of row {taken[listing.id]}")
+            continue
+        try:
+            if listing is not None:
+                landed.count(changed=_change_listing(session, city, listing, record, hand))
+            elif wanted.state is ListingState.WITHDRAWN:
                 landed.unchanged += 1
             else:
+                state_after(None, wanted.state, approved=not hand.waits, hand=hand)
                 new.append((city, wanted))
-        elif taken.setdefault(listing.id, record.row.number) != record.row.number:
-            landed.refuse(record, REF, record.ref, f"is already that of row {taken[listing.id]}")
-        else:
-            landed.count(changed=_change_listing(session, city, listing, record))
-    shown = listings.register_all(session, [(city.id, wanted) for city, wanted in new])
+        except (Conflict, Forbidden, Invalid) as error:
+            landed.refuse(record, "state", wanted.state, error.detail)
+    shown = listing_batches.register_all(session, [(city.id, wanted) for city, wanted in new], hand)
     for (city, wanted), listing_shown in zip(new, shown, strict=True):
         announcements.listing_registered(session, city.country, listing_shown, wanted.model_fields_set)
     landed.created += len(new)
 
 
-def _change_listing(session: Session, city: City, listing: Listing, record: Record) -> bool:
+def _change_listing(session: Session, city: City, listing: Listing, record: Record, hand: Hand) -> bool:
     """Change a listing where it is different; says whether it was."""
     wanted = _said(record, listing.external_ref)
     assert not isinstance(wanted, CityCreate)
     if not listings.difference(listing, wanted):
         return False
     session.refresh(listing, with_for_update=True)
-    changed = listings.change(session, listing, wanted)
+    kept = {name: getattr(listing, name) for name in listings.TEXTS - wanted.model_fields_set}
+    if "state" in wanted.model_fields_set and listings.stays(listing, wanted.model_copy(update=kept), hand):
+        wanted.model_fields_set.discard("state")
+    changed = listings.change(session, listing, wanted, hand)
     if changed:
         announcements.listing_changed(session, city.country, listing, changed)
     return bool(changed)

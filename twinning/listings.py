@@ -4,29 +4,27 @@
 Both kinds live in one table, since they are registered, matched and withdrawn alike.
 """
 
-from collections.abc import Iterable, Sequence
-from datetime import date, datetime, timedelta
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date, datetime
 from typing import Any
 
-from pydantic import computed_field
-from sqlalchemy import Index, insert, or_, text, tuple_, update
+from sqlalchemy import Index, false, or_, text, true
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from twinning import catalogue, work
+from twinning import catalogue, lifecycle, repeats, work
 from twinning.catalogue import Subject
 from twinning.cities import City
-from twinning.database import Id, Instant, Json, holds, is_id, new_id, now, table_of
+from twinning.database import Id, Instant, Json, holds, new_id, now
 from twinning.errors import Conflict, NotFound
-from twinning.fields import (
-    Shape,
-)
-from twinning.forms import Hosting, NeedCreate, NeedUpdate, PracticeCreate, PracticeUpdate
+from twinning.forms import NeedCreate, NeedUpdate, PracticeCreate, PracticeUpdate
 from twinning.keys import Caller
 from twinning.languages import ENGLISH, detect
+from twinning.lifecycle import Hand, state_after
+from twinning.listing_shapes import ListingPublic, NeedPublic, PracticePublic
 from twinning.reference import THEMES
-from twinning.terms import ListingKind, ListingState, Region, SuggestionKind, Work
+from twinning.terms import ListingKind, ListingState, Region, Work
 
-LIFE_OF_A_NEED = timedelta(days=365)
+HOUSE = Hand()
 
 
 class Listing(SQLModel, table=True):
@@ -43,6 +41,10 @@ class Listing(SQLModel, table=True):
             postgresql_where=text("state != 'withdrawn'"),
         ),
         Index("ix_listing_kind_city_id", "kind", "city_id"),
+        *(
+            Index(f"ix_listing_{name}", name, sqlite_where=text(its), postgresql_where=text(its))
+            for name, its in dict.fromkeys(("expires_on", "confirm_by"), "state = 'published'").items()
+        ),
     )
 
     id: str = Field(default_factory=new_id, primary_key=True, sa_type=Id)
@@ -69,6 +71,15 @@ class Listing(SQLModel, table=True):
     party_size: int | None = None
     months: list[int] = Field(default_factory=list, sa_type=Json)
     expires_on: date | None = None
+    # A practice's yearly confirmation.
+    confirmed_at: datetime | None = Field(default=None, sa_type=Instant)
+    confirm_by: date | None = None
+    stale: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    # Whether its present words need no review, and what the last review said.
+    approved: bool = Field(default=True, sa_column_kwargs={"server_default": true()})
+    review_comment: str | None = None
+    # Themes that its texts seem to be about; unknown until a matching worker has looked.
+    suggested_themes: list[dict[str, Any]] | None = Field(default=None, sa_type=Json)
     # Whether any practice answers this need; unknown until a matching worker has looked.
     unmet: bool | None = None
     version: int = 1
@@ -76,62 +87,8 @@ class Listing(SQLModel, table=True):
     updated_at: datetime = Field(default_factory=now, sa_type=Instant)
 
 
-class _Stored(Shape):
-    """What the house adds to a listing."""
-
-    id: str
-    city_id: str
-    created_at: datetime
-    updated_at: datetime
-
-    # Answers must be able to show what was stored under rules that have since become stricter.
-    title: str
-    description: str
-    external_ref: str | None
-    themes: list[str]
-    target_groups: list[str]
-    languages: list[str]
-    # Found by us in the texts; `languages` are those that the city says it can speak about it in.
-    language: str
-    state: ListingState
-
-
-class PracticePublic(_Stored):
-    """A practice as every key sees it."""
-
-    challenge: str | None
-    outcomes: str | None
-    lessons: str | None
-    transfer_conditions: str | None
-    hosting: Hosting | None
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def kind(self) -> ListingKind:
-        """Always `practice`."""
-        return ListingKind.PRACTICE
-
-
-class NeedPublic(_Stored):
-    """A need as every key sees it; `unmet` is null until a matching worker has looked."""
-
-    strength: int | None
-    seeks: list[SuggestionKind]
-    party_size: int | None
-    months: list[int]
-    expires_on: date | None
-    unmet: bool | None
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def kind(self) -> ListingKind:
-        """Always `need`."""
-        return ListingKind.NEED
-
-
 ListingCreate = PracticeCreate | NeedCreate
 ListingUpdate = PracticeUpdate | NeedUpdate
-ListingPublic = PracticePublic | NeedPublic
 
 _PUBLIC: dict[str, type[PracticePublic | NeedPublic]] = {
     ListingKind.PRACTICE: PracticePublic,
@@ -139,6 +96,12 @@ _PUBLIC: dict[str, type[PracticePublic | NeedPublic]] = {
 }
 _TEXTS = ("title", "description", "challenge", "outcomes", "lessons", "transfer_conditions")
 _DETECTED_FROM = frozenset({*_TEXTS, "languages"})
+TEXTS = frozenset(_TEXTS)
+# A change of these alone is nobody's news but the city's, and one of those no matter for the matching.
+UNTOLD = frozenset({"approved", "review_comment"})
+_UNMATCHED = UNTOLD | {"confirmed_at", "confirm_by", "stale", "expires_on"}
+# Whose term ends is looked at by one unit of work for all.
+ALL = "all"
 
 
 def kind_of(wanted: ListingCreate) -> ListingKind:
@@ -146,71 +109,73 @@ def kind_of(wanted: ListingCreate) -> ListingKind:
     return ListingKind.PRACTICE if isinstance(wanted, PracticeCreate) else ListingKind.NEED
 
 
-def register(session: Session, city: City, wanted: ListingCreate) -> Listing:
+def register(session: Session, city: City, wanted: ListingCreate, hand: Hand = HOUSE) -> Listing:
     """Register a listing of a city and ask for its matching; raises `Conflict` for a taken reference."""
     kind = kind_of(wanted)
     _keep_reference_free(session, city.id, kind, wanted.external_ref)
-    listing = Listing(**new_columns(city.id, wanted))
+    listing = Listing(**new_columns(city.id, wanted, hand))
     session.add(listing)
+    repeats.mark(session, listing.id, marks_of(listing), new=True)
     _announce(session, listing)
     return listing
 
 
-def register_all(session: Session, rows: Sequence[tuple[str, ListingCreate]]) -> list[ListingPublic]:
-    """Register listings of cities, given by id, whose references are known to be free; in few statements."""
-    moment = now()
-    made = [
-        {"id": new_id(), **new_columns(city_id, wanted), "created_at": moment, "updated_at": moment}
-        for city_id, wanted in rows
-    ]
-    for kind in ListingKind:
-        some = [columns for columns in made if columns["kind"] is kind]
-        if some:
-            session.connection().execute(insert(table_of(Listing)), some)
-    for columns in made:
-        catalogue.note(session, Subject.LISTING, columns["id"])
-    work.enqueue_all(session, Work.MATCH_LISTING, [columns["id"] for columns in made])
-    return [_shown_new(columns) for columns in made]
+def change(session: Session, listing: Listing, wanted: ListingCreate, hand: Hand = HOUSE) -> frozenset[str]:
+    """Change the fields that were sent; gives the names of those that are really different now."""
+    columns = _columns(wanted.model_dump(mode="json", include=wanted.model_fields_set))
+    if columns.get("external_ref") not in {None, listing.external_ref}:
+        _keep_reference_free(session, listing.city_id, ListingKind(listing.kind), columns["external_ref"])
+    rewritten = any(columns[name] != getattr(listing, name) for name in columns.keys() & TEXTS)
+    return _apply(session, listing, columns | lifecycle.settled(listing, columns, hand, rewritten=rewritten))
 
 
-def _shown_new(columns: dict[str, Any]) -> ListingPublic:
-    """Show a new listing without reading it back."""
-    fields = {name: value for name, value in columns.items() if name != "kind"}
-    if columns["kind"] is ListingKind.NEED:
-        fields["unmet"] = None
-    return _PUBLIC[columns["kind"]].model_validate(fields)
+def confirm(session: Session, listing: Listing) -> frozenset[str]:
+    """Say that a listing still holds; gives what is different now: nothing the second time in a day."""
+    return _apply(session, listing, lifecycle.confirmed(listing))
 
 
-def references_of(
-    session: Session, wanted: Iterable[tuple[str, ListingKind, str]]
-) -> dict[tuple[str, str, str], Listing]:
-    """Find listings by city, kind and the city's own reference, or their id in its place."""
-    found: dict[tuple[str, str, str], Listing] = {}
-    asked = sorted(set(wanted))
-    for start in range(0, len(asked), 500):
-        some = asked[start : start + 500]
-        there = select(Listing).where(Listing.state != ListingState.WITHDRAWN)
-        key = tuple_(col(Listing.city_id), col(Listing.kind), col(Listing.external_ref))
-        ids = [reference for _, _, reference in some if is_id(reference)]
-        for row in session.exec(there.where(col(Listing.id).in_(ids))) if ids else ():
-            found[row.city_id, row.kind, row.id] = row
-        for row in session.exec(there.where(key.in_(some))):
-            found[row.city_id, row.kind, row.external_ref or ""] = row
-    return found
+def stays(listing: Listing, wanted: ListingCreate, hand: Hand) -> bool:
+    """Say whether a listing sent again, as each night, leaves the state that it has now.
+
+    A field that is not sent counts as it would be stored: whoever keeps it should take it from the listing.
+    """
+    rewritten = any(getattr(wanted, name, None) != getattr(listing, name) for name in _TEXTS)
+    until = getattr(wanted, "expires_on", None)
+    return lifecycle.stays(listing, wanted.state, until, hand, rewritten=rewritten)
 
 
-def new_columns(city_id: str, wanted: ListingCreate) -> dict[str, Any]:
-    """Lay a listing out as the columns that it begins with, its language found."""
+def _apply(session: Session, listing: Listing, columns: dict[str, Any]) -> frozenset[str]:
+    changed = _set(listing, columns)
+    if changed & _DETECTED_FROM:
+        _detect_language(listing)
+    if changed & {*TEXTS, "state"}:
+        gone = listing.state == ListingState.WITHDRAWN
+        repeats.mark(session, listing.id, [] if gone else marks_of(listing))
+    if changed:
+        _touch(session, listing, changed)
+    return changed
+
+
+def _set(listing: Listing, columns: dict[str, Any]) -> frozenset[str]:
+    changed = frozenset(name for name, value in columns.items() if getattr(listing, name) != value)
+    for name in changed:
+        setattr(listing, name, columns[name])
+    return changed
+
+
+def new_columns(city_id: str, wanted: ListingCreate, hand: Hand = HOUSE) -> dict[str, Any]:
+    """Lay a listing out as the columns that it begins with: its state, its term, its language found."""
     kind = kind_of(wanted)
     columns = _columns(wanted.model_dump(mode="json"))
-    if kind is ListingKind.NEED and columns["expires_on"] is None:
-        columns["expires_on"] = now().date() + LIFE_OF_A_NEED
-    texts = "\n".join(text for name in _TEXTS if (text := columns.get(name)))
+    approved = not hand.waits
     return {
         "kind": kind,
         "city_id": city_id,
         **columns,
-        "language": detect(texts, columns["languages"]),
+        **lifecycle.begun(kind, columns.get("expires_on")),
+        "approved": approved,
+        "state": state_after(None, wanted.state, approved=approved, hand=hand),
+        "language": detect(written(columns), columns["languages"]),
     }
 
 
@@ -220,38 +185,43 @@ def difference(listing: Listing, wanted: ListingCreate) -> dict[str, Any]:
     return {name: value for name, value in columns.items() if getattr(listing, name) != value}
 
 
-def change(session: Session, listing: Listing, wanted: ListingCreate) -> frozenset[str]:
-    """Change the fields that were sent; gives the names of those that are really different now."""
-    columns = difference(listing, wanted)
-    if columns.get("external_ref") is not None:
-        _keep_reference_free(session, listing.city_id, ListingKind(listing.kind), columns["external_ref"])
-    for name, value in columns.items():
-        setattr(listing, name, value)
-    if columns.keys() & _DETECTED_FROM:
-        _detect_language(listing)
-    if columns:
-        _touch(session, listing)
-    return frozenset(columns)
+def is_over(columns: Mapping[str, Any]) -> bool:
+    """Say whether a listing, as columns, is published though its term is over."""
+    until = columns.get("expires_on")
+    return until is not None and until < now().date() and columns["state"] == ListingState.PUBLISHED
+
+
+def expire(session: Session, listing: Listing) -> None:
+    """End a need whose term is over."""
+    _apply(session, listing, {"state": ListingState.EXPIRED})
+
+
+def lapse(session: Session, listing: Listing) -> None:
+    """Show a practice that nobody has confirmed as stale; one that has been so for long is paused."""
+    if listing.stale:
+        _apply(session, listing, {"state": ListingState.PAUSED})
+    else:
+        _apply(session, listing, {"stale": True})
 
 
 def withdraw(session: Session, listing: Listing) -> None:
     """Take a listing out; what was suggested because of it falls when the matching workers hear of it."""
-    listing.state = ListingState.WITHDRAWN
-    _touch(session, listing)
+    _apply(session, listing, {"state": ListingState.WITHDRAWN})
 
 
 def get(session: Session, kind: ListingKind, listing_id: str, *, hold: bool = False) -> Listing:
     """Find a listing that is not withdrawn, held until the commit when asked; raises `NotFound`."""
-    listing = session.get(Listing, listing_id, with_for_update=hold)
+    # What was read before the wait may have changed meanwhile.
+    listing = session.get(Listing, listing_id, with_for_update=hold, populate_existing=hold)
     if listing is None or listing.kind != kind or listing.state == ListingState.WITHDRAWN:
         raise NotFound(f"There is no such {kind}.")
     return listing
 
 
 def of_city(session: Session, city_id: str) -> Sequence[Listing]:
-    """Give a city's listings that are not withdrawn."""
+    """Give a city's listings that are not withdrawn, and hold them until the commit."""
     mine = select(Listing).where(Listing.city_id == city_id, Listing.state != ListingState.WITHDRAWN)
-    return session.exec(mine.order_by(col(Listing.id))).all()
+    return session.exec(mine.order_by(col(Listing.id)).with_for_update()).all()
 
 
 def listed(
@@ -269,6 +239,7 @@ def listed(
     text: str | None = None,
     external_ref: str | None = None,
     unmet: bool | None = None,
+    stale: bool | None = None,
 ) -> Sequence[Listing]:
     """Give the listings that a caller may see, by id; `text` is looked for in title and texts."""
     query = select(Listing).join(City, col(City.id) == Listing.city_id).where(Listing.kind == kind)
@@ -276,8 +247,16 @@ def listed(
     if not caller.is_staff:
         mine = or_(col(City.id) == caller.city_id, col(City.country).in_(caller.countries))
         query = query.where(or_(col(Listing.state) == ListingState.PUBLISHED, mine))
-    equal = {Listing.city_id: city_id, City.country: country, City.region: region, Listing.state: state}
-    for column, value in (equal | {Listing.external_ref: external_ref, Listing.unmet: unmet}).items():
+    equal: dict[Any, Any] = {
+        Listing.city_id: city_id,
+        City.country: country,
+        City.region: region,
+        Listing.state: state,
+        Listing.external_ref: external_ref,
+        Listing.unmet: unmet,
+        Listing.stale: stale,
+    }
+    for column, value in equal.items():
         if value is not None:
             query = query.where(column == value)
     if theme is not None:
@@ -290,15 +269,17 @@ def listed(
     return session.exec(query.order_by(col(Listing.id)).limit(most)).all()
 
 
-def by_reference(session: Session, city_id: str, kind: ListingKind, reference: str) -> Listing | None:
-    """Find a city's listing by the city's own reference."""
+def by_reference(
+    session: Session, city_id: str, kind: ListingKind, reference: str, *, hold: bool = False
+) -> Listing | None:
+    """Find a city's listing by the city's own reference, held until the commit when asked."""
     query = select(Listing).where(
         Listing.city_id == city_id,
         Listing.kind == kind,
         Listing.external_ref == reference,
         Listing.state != ListingState.WITHDRAWN,
     )
-    return session.exec(query).first()
+    return session.exec(query.with_for_update() if hold else query).first()
 
 
 def needs_about(session: Session, themes: Sequence[str]) -> frozenset[str]:
@@ -313,6 +294,28 @@ def needs_about(session: Session, themes: Sequence[str]) -> frozenset[str]:
 def public(listing: Listing) -> ListingPublic:
     """Show a listing."""
     return _PUBLIC[listing.kind].model_validate(listing)
+
+
+def repeated(session: Session, listing: Listing) -> list[Listing]:
+    """Give other listings of the city and kind that say nearly the same as this one."""
+    ids = repeats.sharing_a_mark(session, marks_of(listing), listing.id)
+    text = _written(listing)
+    others = session.exec(select(Listing).where(col(Listing.id).in_(ids)).order_by(col(Listing.id)))
+    return [other for other in others if repeats.is_repeat(text, _written(other))]
+
+
+def marks_of(listing: Listing) -> list[int]:
+    """Mark a listing's words, for those that look for its like."""
+    return repeats.marks_of(listing.city_id, listing.kind, _written(listing))
+
+
+def _written(listing: Listing) -> str:
+    return written({name: getattr(listing, name) for name in _TEXTS})
+
+
+def written(columns: Mapping[str, Any]) -> str:
+    """Lay out what a city wrote, from a listing's columns."""
+    return "\n".join(text for name in _TEXTS if (text := columns.get(name)))
 
 
 def is_matched(listing: Listing, city_is_registered: bool) -> bool:
@@ -339,40 +342,25 @@ def text_of(listing: Listing) -> str:
     return "\n".join((listing.title, body_of(listing), *labels_of(listing)))
 
 
-def mark_unmet(session: Session, need_ids: Iterable[str], *, unmet: bool) -> None:
-    """Keep whether needs are answered; it is an observation, so it makes no new version.
-
-    A need that someone is changing at this moment is left alone: that change asks for its own matching.
-    """
-    for some in _batches(sorted(need_ids)):
-        differing = select(Listing.id).where(
-            col(Listing.id).in_(some), col(Listing.unmet).is_distinct_from(unmet)
-        )
-        free = session.exec(differing.with_for_update(skip_locked=True)).all()
-        if free:
-            session.execute(update(Listing).where(col(Listing.id).in_(free)).values(unmet=unmet))
-
-
-def _batches(ids: Sequence[str], size: int = 500) -> Iterable[Sequence[str]]:
-    return (ids[start : start + size] for start in range(0, len(ids), size))
-
-
 def _detect_language(listing: Listing) -> None:
     """Say which language a listing is written in; the labels of its themes are always English."""
-    listing.language = detect(f"{listing.title}\n{body_of(listing)}", listing.languages)
+    listing.language = detect(_written(listing), listing.languages)
 
 
-def _touch(session: Session, listing: Listing) -> None:
+def _touch(session: Session, listing: Listing, changed: Collection[str]) -> None:
     listing.version += 1
     listing.updated_at = now()
     session.add(listing)
-    _announce(session, listing)
+    _announce(session, listing, matching=not _UNMATCHED.issuperset(changed))
 
 
-def _announce(session: Session, listing: Listing) -> None:
-    """Tell the change log and ask for the matching of this listing."""
-    catalogue.note(session, Subject.LISTING, listing.id)
-    work.enqueue(session, Work.MATCH_LISTING, listing.id)
+def _announce(session: Session, listing: Listing, *, matching: bool = True) -> None:
+    """Tell the change log, ask for the matching of this listing, and for the end of a need that is over."""
+    if matching:
+        catalogue.note(session, Subject.LISTING, listing.id)
+        work.enqueue(session, Work.MATCH_LISTING, listing.id)
+    if is_over(listing.__dict__):
+        work.enqueue(session, Work.DEADLINES, ALL)
 
 
 def _columns(fields: dict[str, Any]) -> dict[str, Any]:

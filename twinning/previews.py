@@ -13,6 +13,7 @@ from twinning import work
 from twinning.database import Id, Instant, Json, new_id, now
 from twinning.errors import NotFound
 from twinning.fields import CountryCode, SaidText, Shape
+from twinning.listing_shapes import SuggestedTheme
 from twinning.proposals import Term
 from twinning.terms import Band, ListingKind, Region, Work
 
@@ -65,14 +66,6 @@ class PreviewItem(Shape):
     terms: list[Term]
     themes: list[str]
     quote: str
-
-
-class SuggestedTheme(Shape):
-    """A theme that the text seems to be about, by its words, 0 to 1; for a person to confirm."""
-
-    theme: str
-    label: str
-    score: float
 
 
 class PreviewAnswer(Shape):

@@ -6,6 +6,7 @@ Nothing goes that anything still points to, and whatever is locked is left for t
 - An event is in the feed for 30 days. Its row stays as long as a delivery of it does, and a little longer
   than the feed for those who replay it.
 - A delivery that is over goes with its attempts 90 days after its last change; one that waits never does.
+- An import that has ended goes with what was refused of it after 90 days; its file went when it ended.
 - What is held for an endpoint that is off for 30 days is given up.
 - Of the catalogue's changes the last one of each subject stays for ever: a worker that was away reads which
   things have changed, and how often they did is nothing to it. So there is no gap, however long it was away.
@@ -25,6 +26,8 @@ from twinning.audit import AuditEntry
 from twinning.catalogue import Change, TermCounts
 from twinning.database import Database, now
 from twinning.endpoints import Attempt, Delivery, WebhookEndpoint, is_state
+from twinning.imports import ENDED as IMPORT_ENDED
+from twinning.imports import Import, ImportRefusal
 from twinning.listings import Listing
 from twinning.outbox import FEED_KEEPS, EventCity, StoredEvent
 from twinning.rounds import ENDED, MatchingRound, RoundBlock
@@ -37,6 +40,8 @@ EVENTS_KEEP: Final = FEED_KEEPS + timedelta(days=2)
 CHANGES_KEEP: Final = timedelta(days=30)
 OVER: Final = (DeliveryState.DELIVERED, DeliveryState.EXHAUSTED)
 BATCH: Final = 500
+# Each may have refused a hundred thousand rows.
+IMPORTS_AT_ONCE: Final = 5
 
 Step = Callable[[Database, datetime], Iterator[int]]
 
@@ -187,6 +192,20 @@ def _audit(database: Database, moment: datetime) -> Iterator[int]:
     )
 
 
+def _imports(database: Database, moment: datetime) -> Iterator[int]:
+    """Drop imports that ended long ago, with what was refused of them."""
+    old = (col(Import.state).in_(IMPORT_ENDED), col(Import.updated_at) < moment - LOG_KEEPS)
+    query = select(col(Import.id)).where(*old).limit(IMPORTS_AT_ONCE)
+    while True:
+        with database.transaction() as session:
+            ids = session.scalars(query).all()
+            session.execute(delete(ImportRefusal).where(col(ImportRefusal.import_id).in_(ids)))
+            session.execute(delete(Import).where(col(Import.id).in_(ids)))
+        yield len(ids)
+        if len(ids) < IMPORTS_AT_ONCE:
+            return
+
+
 def _until_none(
     database: Database,
     find: Callable[[Session], Sequence[Any]],
@@ -208,4 +227,4 @@ def _batches(all_of_them: Sequence[int]) -> Iterator[Sequence[int]]:
 
 
 # The changes go first, while the old events that tell their time are there.
-STEPS: Final[tuple[Step, ...]] = (_changes, _held, _log, _events, _blocks, _counts, _audit)
+STEPS: Final[tuple[Step, ...]] = (_changes, _held, _log, _events, _blocks, _counts, _audit, _imports)

@@ -74,14 +74,6 @@ class Settings(BaseSettings):
             raise ValueError("at least one delay is needed")
         return value
 
-    @field_validator("moderation")
-    @classmethod
-    def _not_yet(cls, value: bool) -> bool:
-        """Refuse to start with a promise that this version does not keep."""
-        if value:
-            raise ValueError("this version does not offer it yet; leave it unset")
-        return value
-
     @field_validator("secrets_key", "secrets_key_old")
     @classmethod
     def _long_enough(cls, value: str) -> str:

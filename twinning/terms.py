@@ -164,6 +164,7 @@ class Work(StrEnum):
     ROUND_ASSEMBLY = "round_assembly"
     REFRESH = "refresh"
     TIDY = "tidy"
+    DEADLINES = "deadlines"
     REPLAY = "replay"
     IMPORT = "import"
 

@@ -11,11 +11,12 @@ from services.api.dependencies import must_match
 from twinning import announcements, audit, cities, handover, idempotency, keys, listings, outbox
 from twinning.cities import City, CityCreate, CityUpdate
 from twinning.database import now
-from twinning.errors import Invalid, NotFound
+from twinning.errors import Forbidden, Invalid, NotFound
 from twinning.events import CityWithdrawn
 from twinning.forms import NeedUpdate, PracticeUpdate
 from twinning.keys import ApiKey, ApiKeyCreate, Caller
-from twinning.listings import LIFE_OF_A_NEED, Listing, ListingCreate, ListingUpdate
+from twinning.lifecycle import LIFE_OF_A_NEED, Hand
+from twinning.listings import Listing, ListingCreate, ListingUpdate
 from twinning.terms import ListingKind, ListingState, Role
 
 _UPDATES: dict[str, type[PracticeUpdate | NeedUpdate]] = {
@@ -24,23 +25,29 @@ _UPDATES: dict[str, type[PracticeUpdate | NeedUpdate]] = {
 }
 
 
-def register_city(session: Session, caller: Caller, wanted: CityCreate) -> City:
-    """Register a city; staff may, and the coordinators of its country."""
+def register_city(session: Session, caller: Caller, wanted: CityCreate, *, force: bool = False) -> City:
+    """Register a city; staff may, and the coordinators of its country. `force` lets like names be."""
     access.must_place(caller, wanted.country)
-    city = cities.register(session, wanted)
+    city = cities.register(session, wanted, force=force)
     announcements.city_registered(session, city, wanted.model_fields_set)
     return city
 
 
 def change_city(
-    session: Session, caller: Caller, city_id: str, wanted: CityUpdate, if_match: str | None
+    session: Session,
+    caller: Caller,
+    city_id: str,
+    wanted: CityUpdate,
+    if_match: str | None,
+    *,
+    force: bool = False,
 ) -> City:
     """Change a city; nobody may move one to a country that is not theirs to care for."""
     city = access.changeable_city(session, caller, city_id)
     must_match(if_match, city.version)
     if "country" in wanted.model_fields_set:
         caller.must_own(city.id, wanted.country)
-    announcements.city_changed(session, city, cities.change(session, city, wanted))
+    announcements.city_changed(session, city, cities.change(session, city, wanted, force=force))
     return city
 
 
@@ -59,10 +66,13 @@ def withdraw_city(session: Session, caller: Caller, city_id: str, if_match: str 
     audit.note(session, "city.withdrawn", city.id, city_id=city.id)
 
 
-def register_listing(session: Session, caller: Caller, city_id: str, wanted: ListingCreate) -> Listing:
-    """Register a practice or a need of a city."""
+def register_listing(
+    session: Session, caller: Caller, city_id: str, wanted: ListingCreate, *, moderation: bool
+) -> tuple[Listing, list[Listing]]:
+    """Register a practice or a need of a city; gives it, and those of the city that say nearly the same."""
     city = access.changeable_city(session, caller, city_id)
-    return _register(session, city, wanted)
+    listing = _register(session, city, wanted, caller.hand(moderation=moderation))
+    return listing, listings.repeated(session, listing)
 
 
 def change_listing(
@@ -72,11 +82,22 @@ def change_listing(
     listing_id: str,
     wanted: ListingUpdate,
     if_match: str | None,
+    *,
+    moderation: bool,
 ) -> Listing:
     """Change a listing; the state `withdrawn` takes it out."""
     city, listing = access.changeable_listing(session, caller, kind, listing_id)
     must_match(if_match, listing.version)
-    _change(session, city, listing, wanted)
+    if "review_comment" in wanted.model_fields_set and caller.role is Role.CITY:
+        raise Forbidden("A review is commented on by the coordinators of the city, and by staff.")
+    _change(session, city, listing, wanted, caller.hand(moderation=moderation))
+    return listing
+
+
+def confirm_listing(session: Session, caller: Caller, kind: ListingKind, listing_id: str) -> Listing:
+    """Say that a listing still holds."""
+    city, listing = access.changeable_listing(session, caller, kind, listing_id)
+    announcements.listing_confirmed(session, city.country, listing, listings.confirm(session, listing))
     return listing
 
 
@@ -87,20 +108,28 @@ def replace_listing(
     reference: str,
     wanted: ListingCreate,
     if_match: str | None,
-) -> tuple[Listing, bool]:
-    """Create or replace a listing by its city's own reference; gives it, and whether it is new."""
+    *,
+    moderation: bool,
+) -> tuple[Listing, bool, list[Listing]]:
+    """Create or replace a listing by its city's own reference.
+
+    Gives it, whether it is new, and where its words are new those of the city that say nearly the same.
+    """
     if wanted.external_ref not in {None, reference}:
         raise Invalid.field("/external_ref", "The external_ref differs from the one in the address.")
     city = access.changeable_city(session, caller, city_id)
     kind = listings.kind_of(wanted)
     wanted = wanted.model_copy(update={"external_ref": reference})
-    listing = listings.by_reference(session, city.id, kind, reference)
+    hand = caller.hand(moderation=moderation)
+    listing = listings.by_reference(session, city.id, kind, reference, hold=True)
     if listing is None:
         must_match(if_match, 0)
-        return _register(session, city, wanted), True
+        listing = _register(session, city, wanted, hand)
+        return listing, True, listings.repeated(session, listing)
     must_match(if_match, listing.version)
-    _change(session, city, listing, _whole(wanted, listing))
-    return listing, False
+    changed = _change(session, city, listing, _whole(wanted, listing, hand), hand)
+    like = listings.repeated(session, listing) if changed & listings.TEXTS else []
+    return listing, False, like
 
 
 def withdraw_listing(
@@ -136,18 +165,21 @@ def revoke_key(session: Session, caller: Caller, key_id: str, if_match: str | No
     audit.note(session, "api_key.revoked", row.id, city_id=row.city_id)
 
 
-def _register(session: Session, city: City, wanted: ListingCreate) -> Listing:
+def _register(session: Session, city: City, wanted: ListingCreate, hand: Hand) -> Listing:
     if wanted.state is ListingState.WITHDRAWN:
         raise Invalid.field("/state", "What is registered cannot be withdrawn already.")
-    listing = listings.register(session, city, wanted)
+    listing = listings.register(session, city, wanted, hand)
     shown = listings.public(listing)
     announcements.listing_registered(session, city.country, shown, wanted.model_fields_set)
     return listing
 
 
-def _change(session: Session, city: City, listing: Listing, wanted: ListingUpdate) -> None:
-    if changed := listings.change(session, listing, wanted):
+def _change(
+    session: Session, city: City, listing: Listing, wanted: ListingUpdate, hand: Hand
+) -> frozenset[str]:
+    if changed := listings.change(session, listing, wanted, hand):
         announcements.listing_changed(session, city.country, listing, changed)
+    return changed
 
 
 def _withdraw(session: Session, city: City, listing: Listing) -> None:
@@ -155,9 +187,11 @@ def _withdraw(session: Session, city: City, listing: Listing) -> None:
     announcements.listing_changed(session, city.country, listing)
 
 
-def _whole(wanted: ListingCreate, listing: Listing) -> ListingUpdate:
+def _whole(wanted: ListingCreate, listing: Listing, hand: Hand) -> ListingUpdate:
     """Read a replacement as a change of every field, with the term of a need that names none kept going."""
     fields = wanted.model_dump(mode="json")
+    if listings.stays(listing, wanted, hand):
+        del fields["state"]
     if "expires_on" in fields and fields["expires_on"] is None and listing.expires_on is not None:
         over = listing.expires_on < now().date()
         fields["expires_on"] = now().date() + LIFE_OF_A_NEED if over else listing.expires_on

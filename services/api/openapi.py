@@ -23,14 +23,23 @@ class FlawShown(BaseModel):
     detail: str
 
 
+class ExistingShown(BaseModel):
+    """What is there already, and where to read it."""
+
+    id: str
+    name: str
+    location: str
+
+
 class Problem(BaseModel):
-    """What went wrong (RFC 9457); `errors` is there with status 422."""
+    """What went wrong (RFC 9457); `errors` is there with status 422, `existing` with `city-exists`."""
 
     type: str = Field(description="A stable address that says what the problem means.")
     title: str
     status: int
     detail: str
     errors: list[FlawShown] = []
+    existing: ExistingShown | None = None
 
 
 def install(app: FastAPI) -> None:

@@ -77,6 +77,14 @@ PROBLEMS: Mapping[str, tuple[str, str]] = {
     "method-not-allowed": ("Method not allowed", "The path is right and takes other methods."),
     "conflict": ("Conflict", "The state of things forbids the request; read it again first."),
     "external-ref-taken": ("Reference taken", "Another object bears this external_ref already."),
+    "city-exists": (
+        "City registered already",
+        (
+            "`existing` is a registered city of that name, or one that is spelled much like it. If yours is "
+            "another one, give its latitude and longitude, or send the request again with `?force=true`."
+        ),
+    ),
+    "wrong-move": ("Wrong move", "What is in this state cannot be brought into the state asked for."),
     "round-ended": ("Round ended", "The matching round is over and cannot be cancelled."),
     "import-ended": ("Import ended", "The import is over and cannot be cancelled."),
     "endpoint-disabled": ("Endpoint disabled", "Enable the webhook endpoint first."),
@@ -139,6 +147,7 @@ def problem(
     *,
     code: str | None = None,
     flaws: Sequence[Flaw] = (),
+    members: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> ProblemResponse:
     """Write a problem; its code decides title, address and headers."""
@@ -148,6 +157,7 @@ def problem(
         "title": PROBLEMS[code][0],
         "status": status,
         "detail": detail,
+        **(members or {}),
     }
     if status == 422:
         body["errors"] = [{"pointer": flaw.pointer, "detail": flaw.detail} for flaw in flaws[:MOST_FLAWS]]
@@ -167,9 +177,12 @@ def install(app: FastAPI) -> None:
 async def _ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, TwinningError)
     flaws = error.flaws if isinstance(error, Invalid) else ()
+    members = error.members if isinstance(error, Conflict) else None
     code = error.problem if error.problem in PROBLEMS else CODES[status_of(error)]
     headers = {"Retry-After": str(error.wait_s), **error.told} if isinstance(error, TooMany) else None
-    return problem(request, status_of(error), error.detail, code=code, flaws=flaws, headers=headers)
+    return problem(
+        request, status_of(error), error.detail, code=code, flaws=flaws, members=members, headers=headers
+    )
 
 
 async def _shape(request: Request, error: Exception) -> Response:

@@ -118,8 +118,9 @@ class Importer:
         """Read what is to be landed next, before the transaction; None where there is nothing to do."""
         if row is None or row.state in ENDED:
             return None
+        moderation = self._settings.moderation
         if row.read:
-            return _land_waiting
+            return lambda session, held: _land_waiting(session, held, moderation=moderation)
         reading = self._reading
         if reading is None or reading.import_id != row.id or reading.position > row.position:
             self._let_go()
@@ -127,7 +128,7 @@ class Importer:
         reading.go_on_from(row.position)
         batch = reading.next()
         seen = reading.seen
-        return lambda session, held: _land_batch(session, held, batch, seen)
+        return lambda session, held: _land_batch(session, held, batch, seen, moderation=moderation)
 
     def _let_go(self) -> None:
         if self._reading is not None:
@@ -168,29 +169,31 @@ def _advance(session: Session, import_id: str, land: Callable[[Session, Import],
     return False
 
 
-def _land_batch(session: Session, row: Import, batch: Batch, seen: Seen) -> None:
+def _land_batch(session: Session, row: Import, batch: Batch, seen: Seen, *, moderation: bool) -> None:
     """Land a batch of the file, and move the position to its end."""
-    _land(session, row, batch, seen)
+    _land(session, row, batch, seen, moderation=moderation)
     imports.count(row, {"rows": batch.rows})
     row.position, row.done, row.read = batch.last, min(batch.done, row.size), batch.ended
     if batch.bad is not None:
         row.error = batch.bad.sentence
 
 
-def _land_waiting(session: Session, row: Import) -> None:
+def _land_waiting(session: Session, row: Import, *, moderation: bool) -> None:
     """Land the next rows that have waited for the end of the file; now their city is known or missing."""
     batch = Batch()
     for its in imports.next_waiting(session, row.id, AT_ONCE):
         batch.add(its)
-    _land(session, row, batch, Seen())
+    _land(session, row, batch, Seen(), moderation=moderation)
     imports.strike_waiting(session, row.id, batch.last)
 
 
-def _land(session: Session, row: Import, batch: Batch, seen: Seen) -> None:
+def _land(session: Session, row: Import, batch: Batch, seen: Seen, *, moderation: bool) -> None:
     key = session.get(ApiKey, row.asked_by)
     assert key is not None
     audit.act_for(session, Actor(key.id, key.name, Role(key.role), row.address))
-    landed = landing.land(session, caller_of(key), batch.records, seen, at_the_end=row.read)
+    landed = landing.land(
+        session, caller_of(key), batch.records, seen, moderation=moderation, at_the_end=row.read
+    )
     imports.put_off(session, row, landed.waiting)
     imports.refuse(session, row, {**batch.wrong, **landed.refused})
     imports.count(row, {"created": landed.created, "updated": landed.updated, "unchanged": landed.unchanged})

@@ -14,7 +14,7 @@ from sqlmodel import Session
 from services.matcher import assembling, previewing, rounds
 from services.matcher.keeping import Keeper
 from services.matcher.suggesting import Changed, Found, Overtaken, keep, look, look_again
-from twinning import idempotency, previews, pruning, work
+from twinning import deadlines, idempotency, previews, pruning, work
 from twinning import rounds as stored_rounds
 from twinning.database import Database, now
 from twinning.settings import Settings
@@ -24,7 +24,7 @@ from twinning.work import Claim
 log = structlog.get_logger(__name__)
 
 CHANGES: Final = (Work.MATCH_LISTING, Work.MATCH_CITY)
-SLOW: Final = (Work.ROUND_ASSEMBLY, Work.ROUND_BLOCK, Work.REFRESH, Work.TIDY)
+SLOW: Final = (Work.DEADLINES, Work.ROUND_ASSEMBLY, Work.ROUND_BLOCK, Work.REFRESH, Work.TIDY)
 # More at once would be cheaper and hold the one writer of SQLite for longer.
 AT_ONCE: Final = 25
 RETRY_S: Final = 1.0
@@ -55,6 +55,7 @@ class Matcher:
             Work.ROUND_BLOCK: self._block,
             Work.REFRESH: self._refresh,
             Work.TIDY: self._tidy,
+            Work.DEADLINES: self._deadlines,
         }
 
     def renew(self, session: Session) -> None:
@@ -86,6 +87,7 @@ class Matcher:
         with self._database.transaction() as session:
             work.plan(session, Work.REFRESH, ALL, now() + self._refresh_every)
             work.plan(session, Work.TIDY, ALL, now() + TIDY_EVERY)
+            work.plan(session, Work.DEADLINES, ALL, now())
         self._planned = True
 
     def claim(self) -> list[Claim]:
@@ -253,6 +255,14 @@ class Matcher:
             previews.forget_old(session)
             work.finish(session, [claim])
             work.plan(session, Work.TIDY, ALL, now() + (TIDY_EVERY if done else TIDY_AGAIN))
+
+    def _deadlines(self, claim: Claim) -> None:
+        """Let needs expire, and practices lapse that nobody confirms."""
+        next_look = deadlines.keep(self._database)
+        with self._database.transaction() as session:
+            # Asked for again meanwhile, it stands in the queue as it is.
+            work.finish(session, [claim])
+            work.plan(session, Work.DEADLINES, ALL, next_look)
 
     def _strike(self, claim: Claim) -> None:
         with self._database.transaction() as session:

@@ -8,9 +8,9 @@ from services.matcher.engine.index import Match
 from services.matcher.engine.reasons import Document, explain
 from services.matcher.engine.store import NEED
 from services.matcher.engine.text import count_terms
-from services.matcher.engine.themes import suggest_themes
 from services.matcher.keeping import Keeper, rows_of
 from services.matcher.proposing import document_of
+from services.matcher.theming import themes_in
 from twinning.cities import City
 from twinning.languages import detect
 from twinning.listings import Listing
@@ -20,10 +20,9 @@ from twinning.previews import (
     PreviewItem,
     PreviewListing,
     PreviewRequest,
-    SuggestedTheme,
 )
 from twinning.proposals import Term
-from twinning.reference import THEMES, region_of
+from twinning.reference import region_of
 from twinning.terms import Band, ListingKind, Region
 
 # Keys that no stored city or listing can have.
@@ -41,11 +40,9 @@ def answer(keeper: Keeper, session: Session, request: PreviewRequest) -> Preview
         items = _items(corpus, session, request, matches)
     finally:
         corpus.drop_city(VISITOR)
-    themes = [
-        SuggestedTheme(theme=theme, label=THEMES[theme].label, score=round(score, 3))
-        for theme, score in suggest_themes(request.text)
-    ]
-    return PreviewAnswer(items=items, catalogue_version=keeper.version, suggested_themes=themes)
+    return PreviewAnswer(
+        items=items, catalogue_version=keeper.version, suggested_themes=themes_in(request.text)
+    )
 
 
 def _matches(corpus: Corpus, kind: ListingKind, limit: int) -> list[Match]:

@@ -9,6 +9,7 @@ So the lists are always those of one definite version, and doing it twice change
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlmodel import Session, select
 
@@ -19,7 +20,8 @@ from services.matcher.engine.store import NEED
 from services.matcher.keeping import ENGINE_VERSION, Keeper
 from services.matcher.pairs import pair_between
 from services.matcher.proposing import pair_key, proposals
-from twinning import listings, standing, suggestions
+from services.matcher.theming import themes_of
+from twinning import observations, standing, suggestions
 from twinning.catalogue import TermCounts, keep_counts
 from twinning.database import KEEPING, Log
 from twinning.proposals import Proposal
@@ -74,6 +76,8 @@ class Found:
     unmet: set[str]
     met: set[str]
     counted: list[TermCounts]
+    # Which themes the changed listings seem to be about, where that is new.
+    themes: dict[str, list[dict[str, Any]]]
 
 
 def look(keeper: Keeper, session: Session, changed: Changed, per_city: int, min_band: Band) -> Found:
@@ -159,6 +163,7 @@ def _find(
         unmet=unmet,
         met=needs - unmet,
         counted=list(keeper.counted),
+        themes=themes_of(session, asked.changed.listings),
     )
 
 
@@ -251,8 +256,9 @@ def keep(session: Session, found: Found) -> Told:
     if take_turn(session) != found.kept_at + 1:
         raise Overtaken
     keep_counts(session, found.counted)
-    listings.mark_unmet(session, found.unmet, unmet=True)
-    listings.mark_unmet(session, found.met, unmet=False)
+    observations.mark_unmet(session, found.unmet, unmet=True)
+    observations.mark_unmet(session, found.met, unmet=False)
+    observations.suggest_themes(session, found.themes)
     writer = Writer(session)
     kinds = {kind for kind, _ in found.lists}
     before = {

@@ -50,7 +50,7 @@ def makers(shared: Door) -> Iterator[Makers]:
         yield Makers(shared)
 
 
-def _ask(door: Door, line: Line, path: str, headers: dict[str, str]) -> Any:
+def ask(door: Door, line: Line, path: str, headers: dict[str, str]) -> Any:
     """Send an operation's request."""
     body = BODIES.get((line.method, line.template))
     content: dict[str, Any] = {} if body is None else {"json": body()}
@@ -92,7 +92,7 @@ def test_each_role_may_do_what_the_matrix_says(shared: Door, makers: Makers, lin
     for role, status in line.statuses.items():
         path = _filled(makers, line)
         before = _marks(shared)
-        answer = _ask(shared, line, path, makers.keys[role])
+        answer = ask(shared, line, path, makers.keys[role])
         audited = _marks(shared)[0] - before[0]
 
         assert (role, answer.status_code) == (role, status), answer.text
@@ -106,8 +106,8 @@ def test_each_role_may_do_what_the_matrix_says(shared: Door, makers: Makers, lin
 def test_what_may_not_be_seen_is_as_if_it_were_not_there(shared: Door, makers: Makers, line: Line) -> None:
     """The answer about another's object is that about one which never was, to the byte and the header."""
     for role in (role for role, status in line.statuses.items() if status == 404):
-        hidden = _ask(shared, line, _filled(makers, line), makers.keys[role])
-        nowhere = _ask(shared, line, BRACE.sub(new_id(), line.path), makers.keys[role])
+        hidden = ask(shared, line, _filled(makers, line), makers.keys[role])
+        nowhere = ask(shared, line, BRACE.sub(new_id(), line.path), makers.keys[role])
 
         assert (hidden.status_code, hidden.content) == (nowhere.status_code, nowhere.content)
         assert _telling(hidden.headers) == _telling(nowhere.headers)
@@ -132,8 +132,8 @@ def test_every_operation_wants_a_good_key(shared: Door, makers: Makers) -> None:
     before = _marks(shared)
     for line in LINES:
         path = BRACE.sub(new_id(), line.path)
-        refused = {name: _ask(shared, line, path, headers) for name, headers in bad.items()}
-        none = _ask(shared, line, path, {})
+        refused = {name: ask(shared, line, path, headers) for name, headers in bad.items()}
+        none = ask(shared, line, path, {})
 
         assert none.status_code == 401, line
         assert {answer.status_code for answer in refused.values()} == {401}, line

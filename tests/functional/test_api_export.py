@@ -8,9 +8,10 @@ import pytest
 from jsonschema import Draft202012Validator
 from sqlmodel import SQLModel
 
+from services.matcher.importing import Importer
 from tests.authorisation import HOOK, last_hour
 from tests.factories import Door
-from twinning import dossier, rounds, suggestions
+from twinning import dossier, keys, previews, rounds, suggestions
 from twinning.rounds import RoundRequest
 from twinning.terms import SuggestionKind
 
@@ -23,6 +24,10 @@ ELSEWHERE = {
     "work_unit": "marks of work under way",
     "suggestion_city": "is shown within suggestions",
     "suggestion_listing": "is shown within suggestions",
+    "import_part": "a file that was sent, until it has been read",
+    "import_waiting": "rows of a file that has not been read to its end",
+    "city_name": "the city's name as like names are told by it",
+    "listing_mark": "marks of the texts, by which repeats are told",
     "round_block": "work under way; what came of it is there",
     "event_city": "is shown within events",
     "attempt": "is shown within deliveries",
@@ -49,12 +54,13 @@ def full(front: Door) -> tuple[dict[str, Any], dict[str, str], list[str]]:
     path = f"/v1/webhook-endpoints/{hook['id']}/replay"
     front.client.post(path, json={**last_hour(), "only": "all"}, headers=own)
     front.client.post("/v1/matching-rounds", json={"kind": "twinning"}, headers=own)
+    front.client.post("/v1/imports", files={"file": ("rows.jsonl", b"{}")}, headers=own)
     preview = {"text": "Reading", "as": "need", "country": "IE"}
     with front.database.transaction() as session:
-        from twinning import keys, previews
-
         caller = keys.identify(session, key)
         previews.ask(session, previews.PreviewRequest.model_validate(preview), caller.key_id)
+    front.client.post("/v1/imports", files={"file": ("rows.jsonl", b"{}")}, headers=own)
+    Importer(front.database, front.settings, "i1").take()
     suggestion_id = front.suggest(front.city("Suwon", "KR"), city)
     with front.database.transaction() as session:
         row = rounds.ask(session, RoundRequest(kind=SuggestionKind.STUDY_VISIT), "somebody")

@@ -26,6 +26,8 @@ GET /v1/practices
 GET /v1/needs
 GET PATCH DELETE /v1/practices/{listing_id}
 GET PATCH DELETE /v1/needs/{listing_id}
+POST /v1/practices/{listing_id}/confirm
+POST /v1/needs/{listing_id}/confirm
 PUT /v1/cities/{city_id}/practices/{external_ref}
 PUT /v1/cities/{city_id}/needs/{external_ref}
 POST /v1/matches/preview

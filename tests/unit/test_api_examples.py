@@ -17,6 +17,7 @@ from twinning import (
     examples,
     imports,
     keys,
+    listing_shapes,
     listings,
     replays,
     rounds,
@@ -27,7 +28,7 @@ from twinning import previews as asked_previews
 
 MODULES = (
     deliveries, endpoints, events, health, previews, reference, audit, cities, dossier, keys, listings,
-    rounds, subscriptions, replays, suggestions, asked_previews, imports,
+    listing_shapes, rounds, subscriptions, replays, suggestions, asked_previews, imports,
 )  # fmt: skip
 SHAPES = {name: getattr(module, name) for module in MODULES for name in vars(module)} | {"Problem": Problem}
 

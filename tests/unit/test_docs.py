@@ -11,15 +11,27 @@ import typer.main
 from jsonschema import Draft202012Validator
 from sqlmodel import SQLModel
 
+from services.api.problems import PROBLEMS
 from services.cli.main import app
 from services.dispatcher.client import ErrorClass
 from services.dispatcher.delivery import NOT_ECHOED
-from twinning import catalogue, idempotency, imports, outbox, previews, replays, rounds, tallies, workers
+from twinning import (
+    audit,
+    catalogue,
+    idempotency,
+    imports,
+    outbox,
+    previews,
+    replays,
+    rounds,
+    tallies,
+    workers,
+)
 from twinning.events import EVENTS, EventType, schema
 from twinning.settings import RETRY_SCHEDULE_S, Settings
 
 # Importing these defines every table.
-TABLES = (catalogue, idempotency, imports, outbox, previews, replays, rounds, tallies, workers)
+TABLES = (audit, catalogue, idempotency, imports, outbox, previews, replays, rounds, tallies, workers)
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -162,3 +174,11 @@ def test_the_shown_receiver_is_the_one_that_is_tested() -> None:
     (shown,) = blocks("docs/webhooks.md", "python")
 
     assert shown == page("docs/examples/receiver.py")
+
+
+def test_every_problem_is_explained() -> None:
+    """The table of problems has each `type` that an answer may bear, and no other."""
+    table = page("docs/api.md").partition("## What went wrong")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`[a-z].*?) \| \d{3} \|", table, re.MULTILINE)
+
+    assert sorted(name for row in rows for name in re.findall(r"`([a-z-]+)`", row)) == sorted(PROBLEMS)

@@ -60,7 +60,7 @@ def test_postgresql_may_be_spelled_as_people_do(spelling: str, monkeypatch: pyte
         ("SECRETS_KEY", "too short"),
         ("SECRETS_KEY_OLD", "k" * 44),
         ("SECRETS_KEY_OLD", "too short"),
-        ("MODERATION", "on"),
+        ("MODERATION", "perhaps"),
         ("RATE_PER_MINUTE", "-1"),
         ("LEASE_S", "nan"),
         ("WEBHOOK_ALLOW_CIDR", "127.0.0.0/8"),

@@ -4,17 +4,26 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
+from pydantic import Field
 
 from services.api import commands
 from services.api.dependencies import Db, Filter, Identifier, IfMatch, Listed, Page, Who, etag, page
 from services.api.transactions import KeyedRoute
 from twinning import cities
 from twinning.cities import City, CityCreate, CityOwned, CityPublic, CityUpdate
-from twinning.fields import CountryCode
+from twinning.fields import CountryCode, Shape
 from twinning.keys import Caller
 from twinning.terms import Region
 
 router = APIRouter(prefix="/cities", tags=["cities"], route_class=KeyedRoute)
+
+
+class Forced(Shape):
+    """Whether to go on where a city of a like name is registered already."""
+
+    force: Annotated[
+        bool, Field(description="Let this be another city than one of a like name that is registered.")
+    ] = False
 
 
 class CityFilter(Page):
@@ -32,9 +41,15 @@ def _shown(city: City, caller: Caller) -> CityOwned | CityPublic:
 
 
 @router.post("", status_code=201)
-def register_city(wanted: CityCreate, session: Db, caller: Who, answer: Response) -> CityOwned:
-    """Register a city; staff may, and the coordinators of its country."""
-    city = commands.register_city(session, caller, wanted)
+def register_city(
+    wanted: CityCreate, how: Annotated[Forced, Query()], session: Db, caller: Who, answer: Response
+) -> CityOwned:
+    """Register a city; staff may, and the coordinators of its country.
+
+    A city of the same country that is registered under a like name is a conflict, and the answer names it.
+    Where it lies is filled in from a gazetteer when you do not say it.
+    """
+    city = commands.register_city(session, caller, wanted, force=how.force)
     answer.headers["Location"] = f"/v1/cities/{city.id}"
     answer.headers["ETag"] = etag(city.version)
     return cities.owned(city)
@@ -63,13 +78,14 @@ def read_city(city_id: Identifier, session: Db, caller: Who, answer: Response) -
 def change_city(
     city_id: Identifier,
     wanted: CityUpdate,
+    how: Annotated[Forced, Query()],
     session: Db,
     caller: Who,
     answer: Response,
     if_match: IfMatch = None,
 ) -> CityOwned:
     """Change the fields that are sent."""
-    city = commands.change_city(session, caller, city_id, wanted, if_match)
+    city = commands.change_city(session, caller, city_id, wanted, if_match, force=how.force)
     answer.headers["ETag"] = etag(city.version)
     return cities.owned(city)
 

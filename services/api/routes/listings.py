@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Practices and needs over HTTP: the same routes for both, made twice."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query, Response
+from sqlmodel import Session
 
 from services.api import access, commands
 from services.api.dependencies import (
     Db,
     Filter,
+    House,
     Identifier,
     IfMatch,
     Listed,
@@ -20,17 +23,29 @@ from services.api.dependencies import (
     page,
 )
 from services.api.transactions import KeyedRoute
-from twinning import listings
+from twinning import cities, listing_shapes, listings
 from twinning.fields import CountryCode, Theme
 from twinning.forms import NeedCreate, NeedUpdate, PracticeCreate, PracticeUpdate
-from twinning.listings import Listing, ListingPublic, NeedPublic, PracticePublic
+from twinning.keys import Caller
+from twinning.listing_shapes import (
+    ListingMade,
+    ListingOwned,
+    ListingPublic,
+    NeedMade,
+    NeedOwned,
+    NeedPublic,
+    PracticeMade,
+    PracticeOwned,
+    PracticePublic,
+)
+from twinning.listings import Listing
 from twinning.terms import ListingKind, ListingState, Region
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
-class PracticeFilter(Page):
-    """Which practices to list."""
+class ListingFilter(Page):
+    """Which listings to list."""
 
     city_id: Filter | None = None
     country: CountryCode | None = None
@@ -41,7 +56,13 @@ class PracticeFilter(Page):
     external_ref: Filter | None = None
 
 
-class NeedFilter(PracticeFilter):
+class PracticeFilter(ListingFilter):
+    """Which practices to list; `stale` asks for those that nobody has confirmed in time."""
+
+    stale: bool | None = None
+
+
+class NeedFilter(ListingFilter):
     """Which needs to list; `unmet` asks for those that nothing answers."""
 
     unmet: bool | None = None
@@ -57,78 +78,129 @@ def _with_body(shape: Any) -> Callable[[Endpoint], Endpoint]:
     return typed
 
 
-def _shown(listing: Listing, answer: Response) -> ListingPublic:
+def _owned(listing: Listing, answer: Response) -> ListingOwned:
     answer.headers["ETag"] = etag(listing.version)
-    return listings.public(listing)
+    return listing_shapes.owned(listing)
 
 
-def _router(
-    kind: ListingKind, create: type[Any], update: type[Any], shown: type[Any], wanted_of: type[PracticeFilter]
-) -> APIRouter:
+def _made(listing: Listing, like: Sequence[Listing], answer: Response) -> ListingMade:
+    answer.headers["ETag"] = etag(listing.version)
+    return listing_shapes.made(listing, like)
+
+
+def _each_shown(session: Session, caller: Caller, rows: Sequence[Listing]) -> Callable[[Listing], Any]:
+    """Make what shows each row of a page: with the review to those who look after the city."""
+    places = {} if caller.is_staff else cities.places_of(session, sorted({row.city_id for row in rows}))
+
+    def show(row: Listing) -> ListingOwned | ListingPublic:
+        mine = caller.owns(row.city_id, places.get(row.city_id, ""))
+        return listing_shapes.owned(row) if mine else listings.public(row)
+
+    return show
+
+
+@dataclass(frozen=True)
+class _Shapes:
+    """The shapes of one kind of listing."""
+
+    create: type[Any]
+    update: type[Any]
+    filter: type[ListingFilter]
+    shown: type[Any]
+    owned: type[Any]
+    made: type[Any]
+
+
+def _router(kind: ListingKind, shapes: _Shapes) -> APIRouter:
     """Make the routes of one kind of listing."""
+    read_as: Any = shapes.owned | shapes.shown
     many = f"{kind}s"
     router = APIRouter(tags=[many], route_class=KeyedRoute)
     location = f"/v1/{many}/"
 
     @router.post(
-        f"/cities/{{city_id}}/{many}", status_code=201, response_model=shown, name=f"register_{kind}"
+        f"/cities/{{city_id}}/{many}", status_code=201, response_model=shapes.made, name=f"register_{kind}"
     )
-    @_with_body(create)
-    def register(city_id: Identifier, wanted: Any, session: Db, caller: Who, answer: Response) -> Any:
-        """Register a listing of a city, matched from then on while it is published."""
-        listing = commands.register_listing(session, caller, city_id, wanted)
+    @_with_body(shapes.create)
+    def register(
+        city_id: Identifier, wanted: Any, session: Db, caller: Who, house: House, answer: Response
+    ) -> Any:
+        """Register a listing of a city, matched from then on while it is published.
+
+        `warnings` names others of the city that say nearly the same. Where the house moderates, a city's own
+        is `submitted` until a coordinator publishes it.
+        """
+        listing, like = commands.register_listing(
+            session, caller, city_id, wanted, moderation=house.moderation
+        )
         answer.headers["Location"] = location + listing.id
-        return _shown(listing, answer)
+        return _made(listing, like, answer)
 
     @router.put(
         f"/cities/{{city_id}}/{many}/{{external_ref}}",
-        response_model=shown,
+        response_model=shapes.made,
         name=f"put_{kind}",
-        responses={201: {"model": shown, "description": "Registered: there was none under this reference."}},
+        responses={
+            201: {"model": shapes.made, "description": "Registered: there was none under this reference."}
+        },
     )
-    @_with_body(create)
+    @_with_body(shapes.create)
     def replace(
         city_id: Identifier,
         external_ref: OwnReference,
         wanted: Any,
         session: Db,
         caller: Who,
+        house: House,
         answer: Response,
         if_match: IfMatch = None,
     ) -> Any:
         """Create or replace a listing by the city's own reference; what did not change makes no event."""
-        listing, new = commands.replace_listing(session, caller, city_id, external_ref, wanted, if_match)
+        listing, new, like = commands.replace_listing(
+            session, caller, city_id, external_ref, wanted, if_match, moderation=house.moderation
+        )
         if new:
             answer.status_code = 201
             answer.headers["Location"] = location + listing.id
-        return _shown(listing, answer)
+        return _made(listing, like, answer)
 
-    @router.get(f"/{many}", response_model=Listed[shown], name=f"list_{many}")  # type: ignore[valid-type]
-    @_with_body(Annotated[wanted_of, Query()])
+    @router.get(f"/{many}", response_model=Listed[read_as], name=f"list_{many}")
+    @_with_body(Annotated[shapes.filter, Query()])
     def list_all(wanted: Any, session: Db, caller: Who) -> Any:
         """List what is published, and what else this key looks after; `text` is looked for in the texts."""
         after = wanted.after(str) or (None,)
         filters = wanted.model_dump(exclude={"limit", "cursor"})
         rows = listings.listed(session, kind, caller, wanted.limit + 1, after[0], **filters)
-        return page(wanted, rows, listings.public, lambda listing: [listing.id])
+        return page(wanted, rows, _each_shown(session, caller, rows), lambda listing: [listing.id])
 
-    @router.get(f"/{many}/{{listing_id}}", response_model=shown, name=f"read_{kind}")
+    @router.get(f"/{many}/{{listing_id}}", response_model=read_as, name=f"read_{kind}")
     def read(listing_id: Identifier, session: Db, caller: Who, answer: Response) -> Any:
-        """Read a listing."""
-        return _shown(access.readable_listing(session, caller, kind, listing_id), answer)
+        """Read a listing; what its last review said is shown to those who look after its city."""
+        listing = access.readable_listing(session, caller, kind, listing_id)
+        answer.headers["ETag"] = etag(listing.version)
+        return _each_shown(session, caller, [listing])(listing)
 
-    @router.patch(f"/{many}/{{listing_id}}", response_model=shown, name=f"change_{kind}")
-    @_with_body(update)
+    @router.patch(f"/{many}/{{listing_id}}", response_model=shapes.owned, name=f"change_{kind}")
+    @_with_body(shapes.update)
     def change(
         listing_id: Identifier,
         wanted: Any,
         session: Db,
         caller: Who,
+        house: House,
         answer: Response,
         if_match: IfMatch = None,
     ) -> Any:
-        """Change the fields that are sent."""
-        return _shown(commands.change_listing(session, caller, kind, listing_id, wanted, if_match), answer)
+        """Change the fields that are sent; `review_comment` is for coordinators and staff."""
+        listing = commands.change_listing(
+            session, caller, kind, listing_id, wanted, if_match, moderation=house.moderation
+        )
+        return _owned(listing, answer)
+
+    @router.post(f"/{many}/{{listing_id}}/confirm", response_model=shapes.owned, name=f"confirm_{kind}")
+    def confirm(listing_id: Identifier, session: Db, caller: Who, answer: Response) -> Any:
+        """Say that a listing still holds, for another year; what was paused or had expired comes back."""
+        return _owned(commands.confirm_listing(session, caller, kind, listing_id), answer)
 
     @router.delete(f"/{many}/{{listing_id}}", status_code=204, name=f"withdraw_{kind}")
     def withdraw(listing_id: Identifier, session: Db, caller: Who, if_match: IfMatch = None) -> None:
@@ -139,6 +211,12 @@ def _router(
 
 
 routers = (
-    _router(ListingKind.PRACTICE, PracticeCreate, PracticeUpdate, PracticePublic, PracticeFilter),
-    _router(ListingKind.NEED, NeedCreate, NeedUpdate, NeedPublic, NeedFilter),
+    _router(
+        ListingKind.PRACTICE,
+        _Shapes(PracticeCreate, PracticeUpdate, PracticeFilter, PracticePublic, PracticeOwned, PracticeMade),
+    ),
+    _router(
+        ListingKind.NEED,
+        _Shapes(NeedCreate, NeedUpdate, NeedFilter, NeedPublic, NeedOwned, NeedMade),
+    ),
 )

@@ -177,7 +177,8 @@ class Join:
         whole = np.asarray(asked.masks.all(axis=1))
         wishes = joining.Wishes(asked.floors.astype(np.float32), asked.masks, whole, asked.mask_of)
         queries = joining.Queries(ranked.matrix, *layout.cut_norms(ranked.matrix, CUTS))
-        joining.select(queries, self._laid, wishes, np.float32(BOLDNESS), heaps, above)
+        work = joining.room(ranked.matrix, self._laid, keep)
+        joining.select(queries, self._laid, wishes, np.float32(BOLDNESS), work, heaps, above)
         return heaps, above
 
 

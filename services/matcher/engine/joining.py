@@ -228,23 +228,18 @@ def _complete(
             push(heap, heaps.rows[query], score, row)
 
 
-@compiled
-def _room(queries: Matrix, laid: Laid, keep: int) -> Work:
-    """Room for the longest query and the widest block."""
-    widest, longest = 0, 1
-    for block in range(len(laid.blocks) - 1):
-        widest = max(widest, laid.blocks[block + 1] - laid.blocks[block])
-    for query in range(len(queries.ptr) - 1):
-        longest = max(longest, queries.ptr[query + 1] - queries.ptr[query])
-    lanes = (_LANES_A_PLACE * keep + GROUP - 1) // GROUP * GROUP
-    widest = (widest + lanes - 1) // lanes * lanes
+def room(queries: Matrix, laid: Laid, keep: int) -> Work:
+    """Room for the longest query and the widest block, where each query keeps so many rows."""
+    longest = int(np.diff(queries.ptr).max(initial=0)) + 1
+    lanes = -(-_LANES_A_PLACE * keep // GROUP) * GROUP
+    widest = -(-int(np.diff(laid.blocks).max(initial=1)) // lanes) * lanes
     return Work(
         np.zeros(widest, np.float32),
         np.zeros(widest + GROUP, np.int32),
         np.zeros(widest + GROUP, np.float32),
-        np.zeros(longest + 1, np.int64),
-        np.zeros(longest + 1, np.int64),
-        np.zeros(longest + 1, np.float32),
+        np.zeros(longest, np.int64),
+        np.zeros(longest, np.int64),
+        np.zeros(longest, np.float32),
         np.zeros(laid.cuts[-1] + 1, np.float32),
         np.zeros(lanes, np.float32),
     )
@@ -252,11 +247,11 @@ def _room(queries: Matrix, laid: Laid, keep: int) -> Work:
 
 @compiled
 def select(
-    queries: Queries, laid: Laid, wishes: Wishes, boldness: float | np.float32, heaps: Heaps, above: Above
-) -> None:
+    queries: Queries, laid: Laid, wishes: Wishes, boldness: float | np.float32, work: Work, heaps: Heaps,
+    above: Above,
+) -> None:  # fmt: skip
     """Fill the heaps with the best rows of each query, and `above` with the rows that reach its floor."""
     ptr, terms, values = queries.matrix
-    work = _room(queries.matrix, laid, heaps.scores.shape[1])
     for block in range(len(laid.blocks) - 1):
         base = laid.blocks[block]
         rows = laid.blocks[block + 1] - base

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finding cities that may be the same under another spelling, by keys that like names share.
+
+Whoever registers or renames a city holds one lock until the commit, so that of two who register the same
+city at the same moment the second sees the first.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete, insert, select
+from sqlmodel import Field, Session, SQLModel, col
+
+from twinning.city_names import Named
+from twinning.database import Id, lock
+
+LOCK = "city names"
+
+
+class CityName(SQLModel, table=True):
+    """A key that a registered city's name is found by."""
+
+    __tablename__ = "city_name"
+
+    city_id: str = Field(foreign_key="city.id", primary_key=True, sa_type=Id, ondelete="CASCADE")
+    key: str = Field(primary_key=True, max_length=110, index=True)
+
+
+def hold(session: Session) -> None:
+    """Be the only one who gives cities their names until the commit."""
+    lock(session, LOCK)
+
+
+def sharing_a_key(session: Session, named: Named) -> Sequence[str]:
+    """Give the ids of the cities that share a key with a name."""
+    query = select(col(CityName.city_id)).where(col(CityName.key).in_(named.found_by()))
+    return session.scalars(query.distinct().order_by(col(CityName.city_id))).all()
+
+
+def keep(session: Session, city_id: str, named: Named) -> None:
+    """Have a city found by this name and by no other; the city's row must be there."""
+    drop(session, city_id)
+    rows = [{"city_id": city_id, "key": key} for key in named.found_by()]
+    session.execute(insert(CityName), rows)
+
+
+def drop(session: Session, city_id: str) -> None:
+    """Have a city found by no name any more."""
+    session.execute(delete(CityName).where(col(CityName.city_id) == city_id))

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Listings of one city that say nearly the same: found by a few marks of their texts, told by their words.
+
+A text's marks are the smallest hashes of its pairs of neighbouring words (a bottom-k sketch; A. Z. Broder, On
+the resemblance and containment of documents, 1997). Texts that share most of their pairs share a mark; what
+shares one is compared word by word. So the cost does not grow with the number of a city's listings.
+"""
+
+import re
+import zlib
+from collections.abc import Collection, Sequence
+from hashlib import blake2b
+from itertools import pairwise
+from typing import Final
+
+from rapidfuzz.distance import Indel
+from sqlalchemy import BigInteger, delete, insert, select
+from sqlmodel import Field, Session, SQLModel, col
+
+from twinning.database import Id, before_commit, table_of
+
+# Two texts that share so much of their words, in order, say nearly the same.
+NEARLY: Final = 0.8
+MARKS: Final = 4
+# Who sends one text a hundred times hears of the first few.
+MOST: Final = 5
+# In scripts without blanks each letter is a word.
+_WORD: Final = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]|\w+")
+
+
+class ListingMark(SQLModel, table=True):
+    """A mark of a listing's text, different for each city and kind."""
+
+    __tablename__ = "listing_mark"
+
+    listing_id: str = Field(foreign_key="listing.id", primary_key=True, sa_type=Id, ondelete="CASCADE")
+    mark: int = Field(
+        primary_key=True, sa_type=BigInteger, index=True, sa_column_kwargs={"autoincrement": False}
+    )
+
+
+def marks_of(city_id: str, kind: str, text: str) -> list[int]:
+    """Mark a text of a city's practice or need."""
+    words = [word.encode() for word in _words(text)]
+    # The sum of a pair goes on from that of its first word, as if both were one text with a blank between.
+    pairs = {zlib.crc32(b" " + other, zlib.crc32(one)) for one, other in pairwise(words)}
+    smallest = sorted(pairs or {zlib.crc32(b" ".join(words))})[:MARKS]
+    spoken = (f"{city_id}/{kind}/{number}".encode() for number in smallest)
+    return [int.from_bytes(blake2b(each, digest_size=8).digest(), "big") >> 1 for each in spoken]
+
+
+def is_repeat(text: str, other: str) -> bool:
+    """Say whether two texts are nearly the same, word by word."""
+    similarity = Indel.normalized_similarity(_words(text), _words(other), score_cutoff=NEARLY)
+    return similarity >= NEARLY
+
+
+def sharing_a_mark(session: Session, marks: Collection[int], besides: str) -> Sequence[str]:
+    """Give the ids of a few listings other than `besides` that bear one of these marks, oldest first."""
+    query = select(col(ListingMark.listing_id)).where(
+        col(ListingMark.mark).in_(marks), col(ListingMark.listing_id) != besides
+    )
+    return session.scalars(query.distinct().order_by(col(ListingMark.listing_id)).limit(MOST)).all()
+
+
+def mark(session: Session, listing_id: str, marks: Sequence[int], *, new: bool = False) -> None:
+    """Have a listing bear these marks and no others; none for one that is withdrawn."""
+    session.info.setdefault("marks", {})[listing_id] = (marks, new)
+    before_commit(session, "marks", _write)
+
+
+def _write(session: Session) -> None:
+    """Write the transaction's marks at once, for an import's sake."""
+    marked: dict[str, tuple[Sequence[int], bool]] = session.info.pop("marks")
+    old = [listing_id for listing_id, (_, new) in marked.items() if not new]
+    if old:
+        session.execute(delete(ListingMark).where(col(ListingMark.listing_id).in_(old)))
+    rows = [
+        {"listing_id": listing_id, "mark": each}
+        for listing_id, (marks, _) in marked.items()
+        for each in marks
+    ]
+    if rows:
+        session.connection().execute(insert(table_of(ListingMark)), rows)
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.casefold())
