@@ -21,7 +21,7 @@ from twinning.turns import IS_PENDING
 from twinning.work import WorkUnit
 
 # What stands in the queue for its hour, whatever happens.
-PLANNED = (Work.REFRESH, Work.TIDY)
+PLANNED = (Work.REFRESH, Work.TIDY, Work.DEADLINES)
 
 
 def work_left(house: House) -> int:
