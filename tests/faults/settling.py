@@ -21,7 +21,7 @@ from twinning.turns import IS_PENDING
 from twinning.work import WorkUnit
 
 # What stands in the queue for its hour, whatever happens.
-PLANNED = (Work.REFRESH, Work.TIDY)
+PLANNED = (Work.REFRESH, Work.TIDY, Work.DEADLINES)
 
 
 def work_left(house: House) -> int:
@@ -47,8 +47,16 @@ def wait_until_done(house: House, timeout_s: float = 40.0) -> None:
 
 
 def wait_until_matched(house: House, timeout_s: float = 40.0) -> None:
-    """Wait until no work is left for a matcher."""
-    eventually(lambda: not work_left(house), "all is matched", timeout_s)
+    """Wait until no work is left for a matcher; says what is, when it takes too long."""
+    try:
+        eventually(lambda: not work_left(house), "all is matched", timeout_s)
+    except AssertionError as error:
+        with house.database.snapshot() as session:
+            left = Counter(
+                f"{unit.kind}, {unit.tries} tries, due {unit.due_at}, by {unit.leased_by}, {unit.error}"
+                for unit in session.exec(select(WorkUnit))
+            )
+        raise AssertionError(f"{error}, but {left.most_common(10)}") from None
 
 
 def wait_until_delivered(house: House, timeout_s: float = 40.0) -> None:

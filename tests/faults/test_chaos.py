@@ -24,12 +24,12 @@ pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.nightly, pytest.
 
 PER_SECOND = 20.0
 # So long it goes on, with so long from one fault to the next, in seconds.
-SHORT = (40.0, (1.0, 3.0))
+SHORT = (30.0, (1.0, 3.0))
 LONG = (300.0, (3.0, 8.0))
 HUNG_S = (0.5, 2.5 * LEASE_S)
 MANNERS = {
     "/well": Manner(delay_s=0.01),
-    "/slow": Manner(delay_s=0.3),
+    "/slow": Manner(delay_s=0.1),
     "/failing": Manner((500, 200), each_event=True),
     "/busy": Manner((429, 503, 200), headers={"Retry-After": "1"}, each_event=True),
     "/refusing": Manner((403,)),
