@@ -11,13 +11,13 @@ one letter, at every place but the first, to see how many slips are caught.
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 from twinning import gazetteer
 from twinning.city_names import Named, is_same
 from twinning.gazetteer import Place
-from twinning.spelling import fold
+from twinning.spelling import SHORTEST, fold
 
 REGISTERED = 400
 DRAWS = 200
@@ -48,6 +48,11 @@ def misspelled(name: str, dice: random.Random) -> str:
     return name[:place] + letter + name[place + 1 :]
 
 
+def share(hits: Sequence[bool]) -> str:
+    """Write how many of some are so."""
+    return f"{sum(hits) / len(hits):.1%}"
+
+
 def main() -> None:
     """Print the figures."""
     dice = random.Random(1)
@@ -75,13 +80,13 @@ def main() -> None:
         print(f"  such as {', '.join(dice.sample(examples, min(6, len(examples))))}" if examples else "")
     letters = [place.name for place in places if place.name.isalpha() and place.name.isascii()]
     slips = [(name, misspelled(name, dice)) for name in letters]
-    caught = sum(is_same(Named(name, "XX"), Unknown(slip, "XX")) for name, slip in slips)
-    print(
-        f"names of plain letters with one letter wrong, not the first: {caught / len(slips):.1%} are caught"
-    )
+    caught = [is_same(Named(name, "XX"), Unknown(slip, "XX")) for name, slip in slips]
+    long = [hit for (name, _), hit in zip(slips, caught, strict=True) if len(name) >= SHORTEST]
+    print(f"names of plain letters with one letter wrong, not the first: {share(caught)} are caught;")
+    print(f"  of those with {SHORTEST} letters or more, {share(long)}")
     others = [(place, name) for place in places for name in place.other_names]
-    met = sum(is_same(Named(name, place.country), Named(place.name, place.country)) for place, name in others)
-    print(f"other names in the table: {met / len(others):.1%} of {len(others)} lead to their city")
+    met = [is_same(Named(name, place.country), Named(place.name, place.country)) for place, name in others]
+    print(f"other names in the table: {share(met)} of {len(others)} lead to their city")
 
 
 if __name__ == "__main__":

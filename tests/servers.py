@@ -162,8 +162,11 @@ def broker_name() -> str:
 
 
 @contextmanager
-def postgres_server() -> Iterator[Server]:
-    """Give the PostgreSQL that the tests run on: `TEST_DATABASE_URL`'s, else one started here."""
+def postgres_server(*, durable: bool = False) -> Iterator[Server]:
+    """Give the PostgreSQL that the tests run on: `TEST_DATABASE_URL`'s, else one started here.
+
+    One started here is quick rather than safe, unless it is to be `durable`, as a benchmark wants it.
+    """
     if url := os.environ.get("TEST_DATABASE_URL"):
         yield Server(postgres_name(), url)
         return
@@ -176,7 +179,7 @@ def postgres_server() -> Iterator[Server]:
         uid = _give_away(folder) if os.geteuid() == 0 else None
         if uid is not None:
             install = _copied(install, folder / "program")
-        with _cluster(install / "bin", folder, uid) as server:
+        with _cluster(install / "bin", folder, uid, durable=durable) as server:
             yield server
 
 
@@ -213,8 +216,8 @@ def _copied(install: Path, folder: Path) -> Path:
 
 
 @contextmanager
-def _cluster(programs: Path, folder: Path, uid: int | None) -> Iterator[Server]:
-    """Make a cluster that is quick rather than safe, and run it on a unix socket alone."""
+def _cluster(programs: Path, folder: Path, uid: int | None, *, durable: bool) -> Iterator[Server]:
+    """Make a cluster and run it on a unix socket alone."""
     data, log = folder / "data", folder / "postgres.log"
     env = {"LC_ALL": "C.UTF-8", "TZ": "UTC"}
     subprocess.run(
@@ -230,7 +233,7 @@ def _cluster(programs: Path, folder: Path, uid: int | None) -> Iterator[Server]:
     settings = {
         "listen_addresses": "",
         "unix_socket_directories": str(folder),
-        "fsync": "off",
+        "fsync": "on" if durable else "off",
         "max_connections": "200",
     }
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]

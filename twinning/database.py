@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     Engine,
+    Insert,
     String,
     Table,
     cast,
@@ -36,6 +37,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import ColumnElement, update
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, Session, SQLModel, col
@@ -48,6 +50,9 @@ if TYPE_CHECKING:
 
 BUSY_TIMEOUT_S = 30.0
 STATEMENT_TIMEOUT_MS = 60_000
+LOCK_TIMEOUT_MS = 20_000
+# Who writes in company waits no longer for a row that another transaction holds.
+HURRIED_LOCK_TIMEOUT_MS = 30
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SQLITE_TIME = "%Y-%m-%dT%H:%M:%f+00:00"
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
@@ -181,13 +186,45 @@ class Database:
             yield session
             self.commit(session)
 
-    def commit(self, session: Session) -> None:
-        """Do the steps put off to the end, commit, ring."""
+    def hurry(self, session: Session) -> None:
+        """Have what is done in this transaction fail at once, as `would_wait` tells, instead of waiting."""
+        if not self.is_sqlite:
+            session.execute(text(f"SET LOCAL lock_timeout = {HURRIED_LOCK_TIMEOUT_MS}"))
+            session.info["hurried"] = True
+
+    @contextmanager
+    def within(self, whole: Session) -> Iterator[Session]:
+        """Open a part of a transaction, which is undone alone unless it is `join`ed."""
+        with Session(
+            whole.connection(),
+            join_transaction_mode="create_savepoint",
+            expire_on_commit=False,
+            info={"vault": self.vault},
+        ) as part:
+            yield part
+
+    def join(self, whole: Session, part: Session) -> None:
+        """Keep a part, and put what it has put off to the end with that of the others."""
+        part.commit()
+        for name, held in part.info.items():
+            if isinstance(held, list):
+                whole.info.setdefault(name, []).extend(held)
+            elif isinstance(held, dict | set):
+                whole.info.setdefault(name, type(held)()).update(held)
+
+    def prepare(self, session: Session) -> None:
+        """Do the steps put off to the end, in their order; a second time there are none."""
         session.flush()
+        if session.info.pop("hurried", False):
+            session.execute(text(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}"))
         steps = session.info.pop("steps", {})
         for name in STEPS:
             if name in steps:
                 steps[name](session)
+
+    def commit(self, session: Session) -> None:
+        """Do the steps put off to the end, commit, ring."""
+        self.prepare(session)
         connection = session.connection()
         try:
             session.commit()
@@ -233,7 +270,7 @@ def _engine(url: str) -> Engine:
         connect_args={
             "connect_timeout": 5,
             "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC "
-            "-c idle_in_transaction_session_timeout=120000 -c lock_timeout=20000",
+            f"-c idle_in_transaction_session_timeout=120000 -c lock_timeout={LOCK_TIMEOUT_MS}",
         },
     )
 
@@ -265,19 +302,19 @@ def put(
     change: Sequence[str],
 ) -> None:
     """Insert rows; where one with the same `key` stands, set its columns `change` (none: leave it)."""
-    if not rows:
-        return
-    # As an insert of a model would.
-    session.flush()
-    dialect = session.get_bind().dialect.name
+    if rows:
+        dialect = session.get_bind().dialect.name
+        session.connection().execute(_putting(table, dialect, tuple(key), tuple(change)), list(rows))
+
+
+@cache
+def _putting(table: type[SQLModel], dialect: str, key: tuple[str, ...], change: tuple[str, ...]) -> Insert:
+    """Write the statement of `put`, once: to write and compile one costs more than to execute it."""
     insert = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(table_of(table))
-    if change:
-        statement = insert.on_conflict_do_update(
-            index_elements=list(key), set_={name: insert.excluded[name] for name in change}
-        )
-    else:
-        statement = insert.on_conflict_do_nothing(index_elements=list(key))
-    session.connection().execute(statement, list(rows))
+    if not change:
+        return insert.on_conflict_do_nothing(index_elements=list(key))
+    changed = {name: insert.excluded[name] for name in change}
+    return insert.on_conflict_do_update(index_elements=list(key), set_=changed)
 
 
 def add_up(
@@ -339,6 +376,12 @@ def lock(session: Session, name: str) -> None:
 
 def _number_of(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+
+
+def would_wait(error: Exception) -> bool:
+    """Say whether a statement failed because another transaction holds what it needs."""
+    waits = {"LockNotAvailable", "DeadlockDetected"}
+    return isinstance(error, DBAPIError) and type(error.orig).__name__ in waits
 
 
 def has_tables(database: Database) -> bool:

@@ -26,6 +26,7 @@ from twinning.terms import DeliveryState, Lane
 WARN_AFTER = (timedelta(hours=24), timedelta(hours=72))
 # One that failed so often in so long without one success is switched off.
 FAILING_TRIES = 10
+GONE = 410
 FAILING_FOR = timedelta(hours=120)
 LOGGED = ("duration_ms", "status", "error", "answer", "address", "next_attempt_at")
 
@@ -132,7 +133,8 @@ def _note_health(session: Session, row: WebhookEndpoint, outcomes: Sequence[Outc
     if not row.enabled:
         return
     if any(outcome.gone for outcome in outcomes):
-        _switch_off(session, row, "gone", "It answered 410 Gone.")
+        plainly = any(outcome.gone and outcome.status == GONE for outcome in outcomes)
+        _switch_off(session, row, "gone", "It answered 410 Gone." if plainly else "It asked to be disabled.")
     else:
         _judge(session, row)
 

@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 
 from sqlalchemy import Update, case, update
-from sqlmodel import Session, col
+from sqlmodel import Session, col, select
 
 from twinning.database import now, ring_after
 from twinning.endpoints import Delivery, WebhookEndpoint
@@ -19,6 +19,8 @@ def disable(session: Session, row: WebhookEndpoint, because: str) -> None:
     row.version += 1
     session.add(row)
     session.flush()
+    # Whoever is writing deliveries for it has seen it on and holds it; theirs are waited for and held, too.
+    session.execute(select(WebhookEndpoint.id).where(WebhookEndpoint.id == row.id).with_for_update())
     hold_back(session, row.id)
 
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import cast
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from starlette.middleware import Middleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
@@ -36,14 +36,12 @@ from services.api.routes import (
     stream,
     suggestions,
 )
-from services.api.transactions import House, KeyedRoute
+from services.api.transactions import House
 from services.lookups import Resolve, SystemLookup
 from twinning.database import Database
 from twinning.settings import Settings
 from twinning.terms import Bell
 from twinning.vault import vault_of
-
-PREFIX = "/v1"
 
 
 def make_app(
@@ -64,6 +62,7 @@ def make_app(
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
         follower.close()
+        house.scribe.close()
         if lookup is not None:
             lookup.close()
         await house.gate.close()
@@ -91,8 +90,8 @@ def make_app(
     problems.install(app)
     app.include_router(health.router)
     app.include_router(documentation.router)
-    front = APIRouter(prefix=PREFIX, route_class=KeyedRoute)
-    for part in (
+    # Side by side, those asked most first: routers within routers are looked through anew for each request.
+    parts = (
         reference,
         cities,
         city_export,
@@ -107,11 +106,9 @@ def make_app(
         delivery_log,
         stream,
         events,
-    ):
-        front.include_router(part.router)
-    for router in (*listings.routers, imports.uploads):
-        front.include_router(router)
-    app.include_router(front)
+    )
+    for router in (*listings.routers, imports.uploads, *(part.router for part in parts)):
+        app.router.routes.extend(router.routes)
     openapi.install(app)
     return app
 

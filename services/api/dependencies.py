@@ -30,16 +30,6 @@ _STORABLE = re.compile(r"[^\x00-\x1f\x7f]*")
 Item = TypeVar("Item")
 
 
-async def _session(request: Request) -> Session:
-    session: Session = request.state.session
-    return session
-
-
-async def _caller(request: Request) -> Caller:
-    caller: Caller = request.state.caller
-    return caller
-
-
 async def _settings(request: Request) -> Settings:
     return house_of(request).settings
 
@@ -62,8 +52,9 @@ def _filter(text: str) -> str:
     return text
 
 
-Db = Annotated[Session, Depends(_session)]
-Who = Annotated[Caller, Depends(_caller)]
+# These two are filled in where the transaction is, by `answering.handed_over`; FastAPI never sees them.
+Db = Annotated[Session, "the session of the request's transaction"]
+Who = Annotated[Caller, "who asks, as the transaction knows them"]
 House = Annotated[Settings, Depends(_settings)]
 Identifier = Annotated[
     str, Path(), AfterValidator(_identifier), WithJsonSchema({"type": "string", "format": "uuid"})

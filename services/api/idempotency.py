@@ -70,8 +70,8 @@ def kept(session: Session, claimed: Claim) -> Response | None:
 
 
 def keep(session: Session, claimed: Claim, answer: Response) -> None:
-    """Keep an answer, or the better one that followed it."""
-    row = idempotency.find(session, claimed.caller, claimed.key) or idempotency.KeptAnswer(
+    """Keep the first answer, in the transaction in which `kept` found none."""
+    row = idempotency.KeptAnswer(
         caller=claimed.caller,
         key=claimed.key,
         request_hash=claimed.request_hash,
@@ -79,6 +79,17 @@ def keep(session: Session, claimed: Claim, answer: Response) -> None:
         headers={},
         body=b"",
     )
+    _fill(session, row, answer)
+
+
+def keep_better(session: Session, claimed: Claim, answer: Response) -> None:
+    """Keep the better answer that followed the first, if that is still there."""
+    row = idempotency.find(session, claimed.caller, claimed.key)
+    if row is not None:
+        _fill(session, row, answer)
+
+
+def _fill(session: Session, row: idempotency.KeptAnswer, answer: Response) -> None:
     row.status = answer.status_code
     row.headers = {name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers}
     found = _CITY.fullmatch(answer.headers.get("location", ""))

@@ -2,8 +2,8 @@
 """How much each key may still ask, counted for all API processes together in the broker.
 
 A sliding window of a minute (library `limits`). A process asks for a handful of a key's requests at a time,
-so that most requests cost no look at the broker at all. The broker has a tenth of a second to answer; when it
-is away or hangs, each process counts alone for a while. It counts along all the time, so that a broker which
+so that most requests cost no look at the broker at all. The broker has half a second to answer; when it is
+away or hangs, each process counts alone for a while. It counts along all the time, so that a broker which
 comes and goes never lets a key ask for more than its rate of each process.
 """
 
@@ -21,6 +21,7 @@ from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.storage.redis.redispy import RedispyBridge
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from redis import RedisError
+from redis import TimeoutError as RedisTimeoutError
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -28,9 +29,11 @@ from services.broker import redis_url
 from twinning.errors import TooMany
 
 WINDOW_S: Final = 60
-ANSWER_S: Final = 0.1
-# How long the broker is left alone after it failed to answer.
-AWAY_S: Final = 5.0
+# Long enough for a busy machine: who gives up too early counts alone, and lets through too much.
+ANSWER_S: Final = 0.5
+# After so many answers that did not come in time the broker is left alone, and tried by one request only.
+MISSES: Final = 2
+AWAY_S: Final = 10.0
 # Of a rate of 600 a process asks for 12 at once; what another process asks for meanwhile is as exact as that.
 HANDFULS: Final = 50
 MOST_PURSES: Final = 10_000
@@ -64,8 +67,8 @@ class Rates:
         self._alone = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._storage = _storage(broker_url) if broker_url and per_minute else None
         self._shared = None if self._storage is None else SlidingWindowCounterRateLimiter(self._storage)
+        self._misses = 0
         self._away_until = 0.0
-        self._away = False
         self._purses: OrderedDict[str, Purse] = OrderedDict()
 
     async def take(self, key_id: str) -> dict[str, str]:
@@ -101,7 +104,10 @@ class Rates:
 
     async def _fill(self, purse: Purse, key_id: str) -> None:
         """Ask for a handful, or for one when that is too much; of the broker if it answers in time."""
-        if self._shared is not None and time.monotonic() >= self._away_until:
+        moment = time.monotonic()
+        if self._shared is not None and moment >= self._away_until:
+            if self._misses >= MISSES:
+                self._away_until = moment + AWAY_S
             try:
                 async with asyncio.timeout(ANSWER_S):
                     await self._ask(self._shared, purse, key_id)
@@ -141,16 +147,22 @@ class Rates:
         }
 
     def _lost(self, error: Exception) -> None:
-        """Leave the broker alone for a while, and say so once until it answers again."""
-        self._away_until = time.monotonic() + AWAY_S
-        if not self._away:
+        """Leave the broker alone for a while, and say so once until it answers again.
+
+        One answer that comes too late may be this machine's own fault; a broker that refuses is away.
+        """
+        before = self._misses
+        late = isinstance(error, TimeoutError | RedisTimeoutError)
+        self._misses = before + 1 if late else max(before, MISSES)
+        if self._misses >= MISSES:
+            self._away_until = time.monotonic() + AWAY_S
+        if before < MISSES <= self._misses:
             log.warning("the broker is away; each process counts rates alone", error=type(error).__name__)
-        self._away = True
 
     def _found(self) -> None:
-        if self._away:
+        if self._misses >= MISSES:
             log.info("the broker is back; rates are counted together")
-        self._away = False
+        self._misses, self._away_until = 0, 0.0
 
 
 def _storage(broker_url: str) -> RedisStorage:

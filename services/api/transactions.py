@@ -11,7 +11,8 @@ import hashlib
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar, Final
 
 import anyio
 from fastapi import Request
@@ -21,8 +22,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
 from services.api import bodies, idempotency
+from services.api.answering import Host, Work, handed_over
 from services.api.bodies import Body, ReadRequest
 from services.api.gate import Gate, address_of, bearer_of
+from services.api.grouping import Scribe
 from services.api.last_use import LastUse
 from twinning import audit, keys
 from twinning.audit import Actor
@@ -31,6 +34,7 @@ from twinning.errors import Flaw, Invalid
 from twinning.keys import Caller
 from twinning.settings import Settings
 
+PREFIX: Final = "/v1"
 # Together below the 40 threads and the 40 connections: who holds a place never waits for a thread.
 WRITERS = 16
 READERS = 16
@@ -40,10 +44,11 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """What every request finds: the settings, the database, and the places at it."""
+    """What every request finds: the settings, the database, who writes, and the places at it."""
 
     settings: Settings
     database: Database
+    scribe: Scribe
     writers: anyio.CapacityLimiter
     readers: anyio.CapacityLimiter
     gate: Gate
@@ -53,7 +58,8 @@ class House:
         """Give each kind of database its places; SQLite takes one writer at a time."""
         writers = anyio.CapacityLimiter(1 if database.is_sqlite else WRITERS)
         gate = Gate(settings, database, LastUse(database, writers))
-        return cls(settings, database, writers, anyio.CapacityLimiter(READERS), gate)
+        readers = anyio.CapacityLimiter(READERS)
+        return cls(settings, database, Scribe(database), writers, readers, gate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,13 @@ class Afterwards:
 
 
 class KeyedRoute(APIRoute):
-    """A route that needs a key and runs in one transaction."""
+    """A route that needs a key and runs in one transaction; its path is below `PREFIX`."""
+
+    # What may take long, or hold much, keeps out of the transactions that others share.
+    ALONE: ClassVar[frozenset[str]] = frozenset({"DELETE"})
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(PREFIX + path, handed_over(endpoint), **options)
 
     def get_route_handler(self) -> Handler:
         """Wrap FastAPI's handling of the route in a transaction."""
@@ -78,18 +90,20 @@ class KeyedRoute(APIRoute):
                 return await _handle(request)
 
         async def _handle(request: Request) -> Response:
-            request.state.afterwards = None
+            request.state.afterwards = request.state.claimed = None
+            house = house_of(request)
             if request.method == "GET":
-                answer = await _reading(request, inner, has_query)
+                answer = await _asked(request, None, inner, has_query, partial(_read, house, request))
                 return _tagged(await _wait(request, answer))
             body = await self.read_body(request)
             await self.prepare(request, body)
-            answer, claimed = await _writing(ReadRequest(request, body), body, inner, has_query)
+            write = partial(_write, house, request, body, request.method in self.ALONE)
+            answer = await _asked(ReadRequest(request, body), body.wrong, inner, has_query, write)
             if request.state.afterwards is None:
                 return answer
             answer = await _wait(request, answer)
-            if claimed is not None:
-                await run_in_threadpool(_keep_anew, house_of(request).database, claimed, answer)
+            if request.state.claimed is not None:
+                await run_in_threadpool(_keep_anew, house.database, request.state.claimed, answer)
             return answer
 
         return handle
@@ -104,9 +118,8 @@ class KeyedRoute(APIRoute):
 
 def _tagged(answer: Response) -> Response:
     """Give a read that has no version of its own, such as a list, an entity tag of its content."""
-    if isinstance(answer, StreamingResponse):
-        return answer
-    answer.headers.setdefault("ETag", f'"{hashlib.sha256(bytes(answer.body)).hexdigest()[:32]}"')
+    if not isinstance(answer, StreamingResponse) and "etag" not in answer.headers:
+        answer.headers["ETag"] = f'"{hashlib.sha256(bytes(answer.body)).hexdigest()[:32]}"'
     return answer
 
 
@@ -121,70 +134,84 @@ def caller_of(request: Request, session: Session) -> Caller:
     return keys.identify(session, bearer_of(request))
 
 
-async def _reading(request: Request, inner: Handler, has_query: bool) -> Response:
+async def _asked(
+    request: Request, wrong: Exception | None, inner: Handler, has_query: bool, host: Host
+) -> Response:
+    """Let FastAPI read a request and call its route; what is wrong with it is told to who has a key alone."""
+    reached = False
+
+    async def reach(work: Work) -> Response:
+        nonlocal reached
+        reached = True
+        return await host(work)
+
+    request.state.host = reach
+    if wrong is not None:
+        return await host(partial(_refuse, wrong))
+    try:
+        _refuse_query(request, has_query)
+        return await inner(request)
+    except Exception as error:
+        if reached:
+            raise
+        return await host(partial(_refuse, error))
+
+
+def _refuse(error: Exception, _session: Session, _caller: Caller) -> Response:
+    raise error
+
+
+async def _read(house: House, request: Request, work: Work) -> Response:
     """Answer from one snapshot of the database, which is closed before the answer leaves."""
-    house = house_of(request)
+
+    def read() -> Response:
+        with house.database.snapshot() as session:
+            answer = work(session, _identify(request, session))
+            return answer if request.state.afterwards else _tagged(answer)
+
     async with house.readers:
-        session = house.database.reading()
-        try:
-            await run_in_threadpool(_identify, request, session)
-            _refuse_query(request, has_query)
-            return await inner(request)
-        finally:
-            with anyio.CancelScope(shield=True):
-                await run_in_threadpool(session.close)
+        return await run_in_threadpool(read)
 
 
-async def _writing(
-    request: Request, body: Body, inner: Handler, has_query: bool
-) -> tuple[Response, idempotency.Claim | None]:
-    """Do a request in one transaction; gives its answer, which is true by then."""
-    house = house_of(request)
-    async with house.writers:
-        session = house.database.writing()
-        try:
-            claimed, answer = await run_in_threadpool(_begin, request, session, body)
-            if answer is not None:
-                return answer, None
-            if body.wrong is not None:
-                raise body.wrong
-            _refuse_query(request, has_query)
-            answer = await inner(request)
+async def _write(house: House, request: Request, body: Body, alone: bool, work: Work) -> Response:
+    """Do a request in one transaction, in company where it may; gives its answer, which is true by then."""
+
+    def write(session: Session) -> Response:
+        request.state.afterwards = request.state.claimed = None
+        caller = _identify(request, session)
+        claimed = idempotency.claim(request, session, caller, body.raw)
+        known = idempotency.kept(session, claimed) if claimed is not None else None
+        if known is not None:
+            return known
+        answer = work(session, caller)
+        if claimed is not None and answer.status_code < 400:
+            idempotency.keep(session, claimed, answer)
+            request.state.claimed = claimed
+        return answer
+
+    def write_alone() -> Response:
+        with house.database.writing() as session:
+            answer = write(session)
             if answer.status_code < 400:
-                await run_in_threadpool(_commit, house.database, session, claimed, answer)
-            return answer, claimed
-        finally:
-            with anyio.CancelScope(shield=True):
-                await run_in_threadpool(session.close)
+                house.database.commit(session)
+            return answer
+
+    answer = None if alone else await house.scribe.write(write)
+    if answer is not None:
+        return answer
+    async with house.writers:
+        return await run_in_threadpool(write_alone)
 
 
 def _identify(request: Request, session: Session) -> Caller:
     caller = caller_of(request, session)
     audit.act_for(session, Actor(caller.key_id, caller.name, caller.role, address_of(request)))
-    request.state.session, request.state.caller = session, caller
     return caller
-
-
-def _begin(
-    request: Request, session: Session, body: Body
-) -> tuple[idempotency.Claim | None, Response | None]:
-    """Find who asks, and whether the request was answered before."""
-    caller = _identify(request, session)
-    claimed = idempotency.claim(request, session, caller, body.raw)
-    return claimed, idempotency.kept(session, claimed) if claimed is not None else None
-
-
-def _commit(
-    database: Database, session: Session, claimed: idempotency.Claim | None, answer: Response
-) -> None:
-    if claimed is not None:
-        idempotency.keep(session, claimed, answer)
-    database.commit(session)
 
 
 def _keep_anew(database: Database, claimed: idempotency.Claim, answer: Response) -> None:
     with database.transaction() as session:
-        idempotency.keep(session, claimed, answer)
+        idempotency.keep_better(session, claimed, answer)
 
 
 def _refuse_query(request: Request, has_query: bool) -> None:

@@ -41,7 +41,9 @@ class Upload:
 
 
 class UploadRoute(KeyedRoute):
-    """A route whose body is a file."""
+    """A route whose body is a file: read once, and long to write."""
+
+    ALONE = frozenset({"POST"})
 
     def get_route_handler(self) -> Handler:
         """Let go of the file when the request is over, however it ends."""

@@ -25,7 +25,7 @@ from aiohttp.connector import AddrInfoType, Connection
 from yarl import URL
 
 from services.dispatcher.network import tls_context
-from services.dispatcher.retries import WAITING_STATUSES, retry_after_seconds
+from services.dispatcher.retries import CONTROL, WAITING_STATUSES, retry_after_seconds
 from services.lookups import Resolve, SystemLookup
 from twinning.addresses import AddressRefused, Rules, check_url, vet
 
@@ -86,6 +86,8 @@ class Outcome:
     answer: bytes
     retry_after_s: float | None
     address: str | None
+    # What the receiver asked for by `webhook-delivery`.
+    control: str | None = None
 
 
 @dataclass(slots=True)
@@ -97,11 +99,14 @@ class _Attempt:
     answer: bytes = b""
     retry_after_s: float | None = None
     address: str | None = None
+    control: str | None = None
     transport: asyncio.Transport | None = None
 
     def outcome(self, duration_s: float) -> Outcome:
         taken_ms = round(duration_s * 1000)
-        return Outcome(self.status, self.error, taken_ms, self.answer, self.retry_after_s, self.address)
+        return Outcome(
+            self.status, self.error, taken_ms, self.answer, self.retry_after_s, self.address, self.control
+        )
 
 
 # The client library calls our resolver, sockets and answers without telling for which post.
@@ -217,6 +222,7 @@ class BoundedClient:
             try:
                 attempt.error = _verdict(response.status)
                 attempt.status = None if attempt.error == "protocol_error" else response.status
+                attempt.control = response.headers.get(CONTROL, "").strip().lower() or None
                 if response.status in WAITING_STATUSES:
                     asked = response.headers.get("Retry-After")
                     attempt.retry_after_s = retry_after_seconds(asked, datetime.now(UTC))

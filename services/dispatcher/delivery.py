@@ -54,7 +54,15 @@ def judge(sending: Sending, answer: Answer, schedule: Sequence[float], jitter: f
         error = NOT_ECHOED
     # A receiver that says yes to a challenge without an echo has not said yes.
     seen = None if error == NOT_ECHOED else status
-    decision = decide(seen, error, sending.turn, answer.retry_after_s, schedule=schedule, jitter=jitter)
+    decision = decide(
+        seen,
+        error,
+        sending.turn,
+        answer.retry_after_s,
+        schedule=schedule,
+        jitter=jitter,
+        control=answer.control,
+    )
     return Outcome(
         sending=sending,
         state=_state_after(decision),

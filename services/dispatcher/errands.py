@@ -20,6 +20,8 @@ from twinning.work import Claim
 
 RETRY_S = 1.0
 LOOK_EVERY_S = 60.0
+# Every delivery rings the same bell, and errands are not so pressing that each ring should be a look.
+SHORTEST_WAIT_S = 0.2
 GIVEN_UP = "A batch of this replay failed each time it was tried."
 
 log = structlog.get_logger(__name__)
@@ -67,6 +69,7 @@ class Errands:
                 # Whatever it was, the next look may go well; the deliveries must not suffer by it.
                 log.exception("an errand failed")
             self._bell.wait(self._settings.scan_interval_s or None)
+            self._stopping.wait(SHORTEST_WAIT_S)
 
     def take(self) -> bool:
         """Do the next batch of a replay that waits; gives whether there was one."""

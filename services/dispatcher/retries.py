@@ -17,6 +17,9 @@ LATENESS = 0.2
 LONGEST_WAIT_S = 86_400.0
 WAITING_STATUSES = frozenset({429, 503})
 GONE = 410
+# What a receiver may ask for in the header `webhook-delivery` of an answer that is not 2xx.
+CONTROL = "webhook-delivery"
+DISABLE, ABORT = "disable", "abort-message"
 
 SECONDS = re.compile(r"[0-9]{1,18}")
 
@@ -40,7 +43,7 @@ class GivenUp:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """The receiver answered 410: it wants nothing more, and its endpoint is to be disabled."""
+    """The receiver answered 410, or asked for as much: its endpoint is to be disabled."""
 
 
 Decision = Delivered | RetryIn | GivenUp | Gone
@@ -65,18 +68,22 @@ def decide(
     *,
     schedule: Sequence[float] = SCHEDULE_S,
     jitter: float = 0.0,
+    control: str | None = None,
 ) -> Decision:
     """What follows attempt number `attempt` (the first is 1), which ended with this status or error.
 
     A status of 2xx is delivered even when the rest of the answer broke off: the receiver has said yes, and
     the error stays in the log. `retry_after_s` counts for 429 and 503 only, and for at most 24 hours.
+    `control` is what the receiver asked for besides: to be disabled, or to be spared this one event.
     """
     if status is not None and 200 <= status <= 299:
         return Delivered()
     if status is None and error is None:
         raise ValueError("an attempt ends with a status or an error")
-    if status == GONE:
+    if status == GONE or control == DISABLE:
         return Gone()
+    if control == ABORT:
+        return GivenUp()
     wait = delay_before(attempt + 1, schedule, jitter)
     if wait is None:
         return GivenUp()

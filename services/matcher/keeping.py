@@ -22,7 +22,7 @@ from twinning.terms import CityState, ListingState
 # The edges of the bands are found anew once so large a share of the catalogue has changed. A small
 # catalogue is always cut anew: there every listing moves them, and it costs next to nothing.
 CUT_AGAIN_AFTER: Final = 0.02
-ENGINE_VERSION: Final = f"t3-2/{ANALYSIS}"
+ENGINE_VERSION: Final = f"t3-3/{ANALYSIS}"
 _BATCH: Final = 500
 _Row = TypeVar("_Row", City, Listing)
 

@@ -19,7 +19,7 @@ from twinning.settings import PREFIX
 
 LAUNCHER = Path(__file__).with_name("launching.py")
 PATIENCE_S = 30.0
-STOP_S = 10.0
+STOP_S = 30.0
 
 
 def eventually(true: Callable[[], object], what: str, timeout_s: float = PATIENCE_S) -> None:

@@ -35,12 +35,20 @@ class Follower:
         self.ids: list[str] = []
         self.over = threading.Event()
         self._house = house
-        self._thread = threading.Thread(target=self._follow if stream else self._poll, daemon=True)
+        self._thread = threading.Thread(target=self._live, args=(stream,), daemon=True)
         self._thread.start()
 
     def has(self, ids: set[str]) -> bool:
         """Say whether all of these have come."""
         return ids <= set(self.ids)
+
+    def _live(self, stream: bool) -> None:
+        try:
+            (self._follow if stream else self._poll)()
+        except httpx.TransportError:
+            # The house may end under whoever follows it to the last.
+            if not self.over.is_set():
+                raise
 
     def _poll(self) -> None:
         with self._client() as client:

@@ -26,7 +26,7 @@ from twinning.endpoints import Attempt, WebhookEndpoint
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(120)]
 
 CASES: dict[str, list[dict[str, Any]]] = json.loads(
-    Path(__file__).parents[1].joinpath("unit/address_cases.json").read_text("utf-8")
+    Path(__file__).parents[2].joinpath("docs/examples/address_cases.json").read_text("utf-8")
 )
 PORT = 8443
 # An address of this machine that stands for a public one: a network that the operator has opened.

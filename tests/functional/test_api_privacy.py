@@ -51,7 +51,7 @@ def planted(front: Door) -> Makers:
     """A world whose Irish city has a planted contact, registered under an `Idempotency-Key`."""
     makers = Makers(front)
     makers.city = front.client.post(
-        "/v1/cities",
+        "/v1/cities?force=true",
         json={"name": "Limerick", "country": "IE", "contact": PLANTED},
         headers={**makers.keys["own_coordinator"], "Idempotency-Key": "once"},
     ).json()
@@ -113,7 +113,7 @@ def test_a_contact_stands_in_one_place_and_goes_with_the_city(planted: Makers) -
     listings = front.client.get("/v1/practices", headers=front.staff).json()["items"]
     deleted = front.client.delete(f"/v1/cities/{planted.city['id']}", headers=planted.keys["own_city"])
     again = front.client.post(
-        "/v1/cities",
+        "/v1/cities?force=true",
         json={"name": "Limerick", "country": "IE", "contact": PLANTED},
         headers={**planted.keys["own_coordinator"], "Idempotency-Key": "once"},
     )

@@ -174,6 +174,25 @@ def test_gone_holds_and_enabling_releases_in_order(database: Database, receiver:
         assert abs(came.index(event_id) - place) < MOST_IN_FLIGHT
 
 
+@pytest.mark.parametrize(
+    ("asked", "state", "enabled"), [("disable", "held", False), (" Abort-Message ", "exhausted", True)]
+)
+def test_a_receiver_may_ask_to_be_left_alone(
+    database: Database, receiver: Receiver, asked: str, state: str, enabled: bool
+) -> None:
+    """By a header it is disabled, or spared one event, after the first attempt."""
+    row = subscribe(database, receiver.url("/a"))
+    receiver.behave("/a", Manner(statuses=(400,), headers={"Webhook-Delivery": asked}))
+    with courier(database, settings_for(database.url)):
+        ping(database, [row])
+        receiver.wait_for(1)
+        eventually(lambda: deliveries(database, row)[0].state == state)
+
+    after = reload(database, row)
+    assert (after.enabled, after.disabled_because) == (enabled, None if enabled else "gone")
+    assert len(receiver.got()) == 1
+
+
 def test_two_couriers_never_send_the_same(database: Database, receiver: Receiver) -> None:
     """Couriers side by side send each delivery once, and give no endpoint more than its share."""
     rows = [subscribe(database, receiver.url(f"/{number}")) for number in range(5)]

@@ -2,16 +2,18 @@
 """Leases, fences and the health of endpoints, one transaction at a time on both databases."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 from sqlmodel import col, update
 
-from tests.hooks import attempts, deliveries, ping, reload, subscribe
-from twinning import endpoints, switching
+from tests.hooks import attempts, deliveries, eventually, ping, reload, subscribe
+from twinning import endpoints, outbox, switching
 from twinning.database import Database, now
 from twinning.deliveries import MOST_TRIES, Sending, give_back, take_due
 from twinning.endpoints import Delivery
+from twinning.events import EndpointNote, WebhookEndpointPing
 from twinning.outcomes import FAILING_FOR, FAILING_TRIES, Outcome, settle
 from twinning.terms import DeliveryState
 from twinning.turns import MOST_IN_FLIGHT
@@ -91,6 +93,39 @@ def test_a_disabled_endpoint_gets_nothing(database: Database) -> None:
     write(database, [outcome(sending, 500)])
     assert {one.state for one in deliveries(database)} == {DeliveryState.HELD}
     assert take(database) == []
+
+
+def test_what_is_being_written_while_an_endpoint_goes_off_is_held(postgres_url: str) -> None:
+    """An event whose writer saw the endpoint on, and commits after a 410 was noted, is held like all others.
+
+    On SQLite there is one writer at a time, and the two cannot cross.
+    """
+    database = Database(postgres_url)
+    row = subscribe(database, URL)
+    ping(database, [row])
+    [sending] = take(database)
+    with database.writing() as session, ThreadPoolExecutor(1) as pool:
+        note = EndpointNote(endpoint_id=row.id, url=row.url, message="Hello")
+        outbox.record(session, WebhookEndpointPing(data=note, owner=row.owner_id))
+        # The first step of a commit: the receivers are found and held.
+        session.info["steps"].pop("receivers")(session)
+        noted = pool.submit(write, database, [outcome(sending, 410, gone=True)])
+        # Either it waits for this writer, or it has gone by.
+        eventually(lambda: noted.done() or waits_for_a_lock(database))
+        database.commit(session)
+        noted.result()
+    assert {one.state for one in deliveries(database)} == {DeliveryState.HELD}
+    database.close()
+
+
+def waits_for_a_lock(database: Database) -> bool:
+    """Say whether anybody waits for a lock in this PostgreSQL database."""
+    with database.snapshot() as session:
+        query = (
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+            "AND datname = current_database()"
+        )
+        return bool(session.connection().exec_driver_sql(query).scalar_one())
 
 
 def test_a_success_in_the_air_outlives_the_disabling(database: Database) -> None:

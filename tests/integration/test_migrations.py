@@ -6,12 +6,17 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import TextClause, inspect, text
 from sqlmodel import SQLModel
 
+from twinning import cities, listings
+from twinning.cities import CityCreate
 from twinning.database import Database, downgrade, migrate
+from twinning.errors import Conflict
+from twinning.forms import PracticeCreate
 
 
 def test_the_migrations_make_the_tables_of_the_code(database: Database) -> None:
@@ -62,6 +67,39 @@ def test_listings_that_were_there_get_their_language(empty_database_url: str) ->
 
     assert found == {"a": "en", "b": "ko"}
     assert kept == texts
+
+
+def test_cities_and_listings_that_were_there_are_found(empty_database_url: str) -> None:
+    """A database of before keeps its rows, up and down; its cities are found by name, its texts marked."""
+    moments = {"created_at": "2026-01-01 00:00:00+00:00", "updated_at": "2026-01-01 00:00:00+00:00"}
+    city = dict.fromkeys(("languages", "networks", "existing_partners"), "[]") | moments
+    city |= {"country": "JP", "region": "asia", "version": 1}
+    listing = dict.fromkeys(("themes", "target_groups", "languages", "seeks", "months"), "[]") | moments
+    listing |= {"id": "p", "kind": "practice", "city_id": "c", "state": "published", "version": 1}
+    listing |= {"title": "Reading circles", "description": "Volunteers read with adults in the library."}
+    migrate(empty_database_url, "0004")
+    database = Database(empty_database_url)
+    with database.engine.begin() as connection:
+        for key, name, state in (("c", "Okayama", "registered"), ("d", "Kurashiki", "withdrawn")):
+            row = city | {"id": key, "name": name, "state": state}
+            connection.execute(_insert("city", row), row)
+        connection.execute(_insert("listing", listing), listing)
+
+    migrate(empty_database_url)
+    with database.transaction() as session:
+        with pytest.raises(Conflict) as refused:
+            cities.register(session, CityCreate(name="Okoyama", country="JP"))
+        cities.register(session, CityCreate(name="Kurashiki", country="JP"))
+        again = PracticeCreate(title="Circles", description=str(listing["description"]))
+        like = listings.repeated(session, listings.register(session, cities.get(session, "c"), again))
+    downgrade(empty_database_url, "0004")
+    with database.engine.connect() as connection:
+        kept = {row.id for row in connection.execute(text("SELECT id FROM listing"))}
+    database.close()
+
+    assert refused.value.members["existing"]["id"] == "c"
+    assert [each.id for each in like] == ["p"]
+    assert "p" in kept
 
 
 def _insert(table: str, row: dict[str, Any]) -> TextClause:

@@ -122,8 +122,8 @@ def test_without_a_broker_each_process_counts_alone(private_broker: Server, stat
     let_in, longest = at_once(job)
 
     assert let_in == 120
-    # A tenth of a second, and what a busy machine makes of it.
-    assert longest < 1.0
+    # Half a second, and what a busy machine makes of it.
+    assert longest < 2.0
 
 
 def test_a_broker_that_goes_gives_nothing_away(
@@ -131,6 +131,7 @@ def test_a_broker_that_goes_gives_nothing_away(
 ) -> None:
     """What a process took while the broker was there counts when it counts alone, and is counted on later."""
     monkeypatch.setattr(rates, "AWAY_S", 0.0)
+    monkeypatch.setattr(rates, "ANSWER_S", 0.1)
     assert private_broker.pid is not None
     pid = private_broker.pid
 
@@ -138,15 +139,15 @@ def test_a_broker_that_goes_gives_nothing_away(
         counter, fresh = Rates(60, private_broker.url), Rates(60, private_broker.url)
         there = await taken(counter, 40)
         os.kill(pid, signal.SIGSTOP)
-        away = await taken(counter, 5)
+        away = await taken(counter, 100)
         os.kill(pid, signal.SIGCONT)
         return there, away, await taken(fresh, 100)
 
     there, away, rest = at_once(job)
 
-    assert (there, away) == (40, 5)
+    assert (there, away) == (40, 20)
     # Those of the time away may or may not have reached the broker before they were given up.
-    assert 15 <= rest <= 20
+    assert rest <= 20
 
 
 def test_no_rate_is_no_limit() -> None:

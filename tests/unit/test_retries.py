@@ -85,6 +85,16 @@ def test_retry_after(status: int, asked: float | None, waited: float) -> None:
     assert decide(status, "http_error", 1, asked) == RetryIn(waited)
 
 
+@pytest.mark.parametrize("status", [200, 302, 429, 500])
+def test_a_receiver_may_ask_for_an_end(status: int) -> None:
+    """What is not 2xx may ask to be disabled or to be spared one event; a yes is a yes."""
+    ends = [decide(status, None, 1, 60.0, control=asked) for asked in ("disable", "abort-message", "later")]
+    if status == 200:
+        assert ends == [Delivered()] * 3
+    else:
+        assert ends == [Gone(), GivenUp(), decide(status, None, 1, 60.0)]
+
+
 @given(
     attempt=st.integers(1, 12),
     jitter=st.floats(0, 1, exclude_max=True),

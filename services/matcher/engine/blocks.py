@@ -18,7 +18,7 @@ from twinning.terms import Band
 _BLOCK = 8192
 """Needs that are ranked at once; more would only take more memory."""
 
-_WIDENING = (weights.FEEDBACK_PRACTICES, weights.FEEDBACK_TERMS, weights.FEEDBACK_LENGTH)
+_WIDENING = (weights.FEEDBACK_PRACTICES, weights.FEEDBACK_TERMS)
 
 
 class Match(NamedTuple):
@@ -35,13 +35,18 @@ class Match(NamedTuple):
 class Blocks(Scoring):
     """Stored texts and what ranks many needs at once."""
 
-    def weighed(self, needs: Sequence[Key]) -> tuple[many.Needs, Weights]:
-        """Some needs at length 1, their terms in the order of the stems, and the length that each had."""
+    def weighed(self, needs: Sequence[Key]) -> tuple[many.Needs, Weights, Weights]:
+        """Some needs as they are compared, their terms in the order of the stems.
+
+        Beside them what the weights of each were divided by, and how long it is now.
+        """
         shelf = self._shelves[NEED]
         sizes, terms, counts = shelf.rows.gather([shelf.slots[key] for key in needs])
         heavy = weights.NEED_WEIGHT[counts] * self._worth(terms)
         lengths = weights.lengths(heavy, sizes)
-        return many.Needs(np.append(0, np.cumsum(sizes)), terms, heavy / np.repeat(lengths, sizes)), lengths
+        reaches = weights.reach(lengths, len(self))
+        by = lengths / reaches
+        return many.Needs(np.append(0, np.cumsum(sizes)), terms, heavy / np.repeat(by, sizes)), by, reaches
 
     def pays(self, needs: int, floor: float, limit: int | None) -> bool:
         """Whether so many needs are ranked sooner as a block, the join to be built included."""
@@ -71,12 +76,12 @@ class Blocks(Scoring):
         self, keys: list[Key], masks: many.Lines, floor: float, limit: int | None
     ) -> dict[Key, list[Match]]:
         """The practices whose T1 reaches a floor, for each need of a block."""
-        needs, lengths = self.weighed(keys)
+        needs, lengths, reaches = self.weighed(keys)
         chosen = self._chosen(needs, Asked(np.full(len(keys), floor), *masks), many.ROOM)
         # Synonyms only matter to a need that finds something.
         lent = self._lent_many(needs, lengths, chosen.reached > 0)
         answers = many.Answers.room_for(len(keys))
-        many.answer(needs, lent, self._practices(), chosen, self._feedback(), floor, answers)
+        many.answer(needs, lent, self._practices(), chosen, self._feedback(reaches), floor, answers)
         matches: dict[Key, list[Match]] = {}
         for line, (key, count) in enumerate(zip(keys, answers.found.tolist(), strict=True)):
             if count != many.ALONE:
@@ -86,8 +91,9 @@ class Blocks(Scoring):
 
     def _best(self, keys: list[Key], masks: many.Lines, limit: int) -> dict[Key, list[Match]]:
         """The practices with the highest T3, so many at most, for each need of a block."""
-        needs, lengths = self.weighed(keys)
-        open_ended, practices, feedback = np.full(len(keys), np.inf), self._practices(), self._feedback()
+        needs, lengths, reaches = self.weighed(keys)
+        open_ended, practices = np.full(len(keys), np.inf), self._practices()
+        feedback = self._feedback(reaches)
         chosen = self._chosen(needs, Asked(open_ended, *masks), 0)
         lent = self._lent_many(needs, lengths, np.ones(len(keys), np.bool_))
         asked = widening.widened(needs, lent, practices, chosen, feedback)
@@ -129,10 +135,11 @@ class Blocks(Scoring):
         rows = self._shelves[PRACTICE].rows
         return many.Practices(rows.start, rows.size, rows.entries, self._all_scales(), self.snapshot().place)
 
-    def _feedback(self) -> many.Feedback:
-        """How needs are widened, at present."""
+    def _feedback(self, reaches: Weights) -> many.Feedback:
+        """How needs that are so long are widened, at present."""
         factors = self._worth(np.arange(len(self._stems)))
-        return many.Feedback(weights.PRACTICE_WEIGHT, weights.feedback_weight(factors), *_WIDENING)
+        raised, wide = weights.feedback_weight(factors), weights.FEEDBACK_LENGTH * reaches
+        return many.Feedback(weights.PRACTICE_WEIGHT, raised, *_WIDENING, wide)
 
     def _matches(
         self, need: Key, slots: Numbers, first: Weights, score: Weights, limit: int | None

@@ -165,7 +165,8 @@ class MatchIndex(Blocks):
         factors, dense = self._filled(held), self._zeros()
         dense[terms] = values
         known = (rows.start, rows.size, rows.entries, slots)
-        kernels.unit_scores_of(*known, factors, weights.NEED_WEIGHT, dense, found)
+        level = weights.rarest_worth(len(self)), weights.trust(len(self))
+        kernels.need_scores_of(*known, factors, weights.NEED_WEIGHT, *level, dense, found)
         dense[terms] = 0.0
         return found
 

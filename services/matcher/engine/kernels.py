@@ -61,17 +61,22 @@ def scores_of(
 
 
 @compiled
-def unit_scores_of(
+def need_scores_of(
     start: Items,
     size: Items,
     entries: Entries,
     texts: Numbers,
     factors: Weights,
     table: Weights,
+    rarest: float,
+    trust: float,
     dense: Weights,
     found: Weights,
 ) -> None:
-    """The product of `dense` with each of some texts, whose terms weigh count times factor, at length 1."""
+    """The product of `dense` with each of some needs, whose terms weigh count times factor.
+
+    How long a need is taken to be is as in `weights.reach`.
+    """
     for place in range(len(texts)):
         text = texts[place]
         own = entries[start[text] : start[text] + size[text]]
@@ -80,10 +85,11 @@ def unit_scores_of(
             weight = table[entry & np.uint32(255)] * factors[entry >> np.uint32(8)]
             square += weight * weight
         length = np.sqrt(square) if square > 0.0 else 1.0
+        by = length / (1.0 + trust * (max(1.0, np.sqrt(np.sqrt(length / rarest))) - 1.0))
         total = 0.0
         for entry in own:
             weight = table[entry & np.uint32(255)] * factors[entry >> np.uint32(8)]
-            total += weight / length * dense[entry >> np.uint32(8)]
+            total += weight / by * dense[entry >> np.uint32(8)]
         found[place] = total
 
 
@@ -150,7 +156,7 @@ def pooled(
 ) -> tuple[Items, Weights]:
     """The shares of some texts at length 1 added up: terms and values as they come; `dense` is left zero.
 
-    A text's terms weigh as in ``unit_scores_of``.
+    A text's terms weigh as in ``need_scores_of``.
     """
     room = 0
     for text in texts:

@@ -101,13 +101,13 @@ class Chosen(NamedTuple):
 
 
 class Feedback(NamedTuple):
-    """How needs are widened: weight by count, worth by term, by how many practices and terms, how long."""
+    """How needs are widened: weight by count, worth by term, how many practices and terms, how long each."""
 
     table: Weights
     factors: Weights
     practices: int
     terms: int
-    length: float
+    lengths: Weights
 
 
 class Answers(NamedTuple):
@@ -154,15 +154,14 @@ def _leaders(
 
 
 @compiled
-def _widen(dense: Weights, terms: Items, totals: Weights, feedback: Feedback) -> None:
-    """Add the heaviest terms to a need, at the length of feedback."""
-    most = min(feedback.terms, len(terms))
+def _widen(dense: Weights, terms: Items, totals: Weights, most: int, wide: float) -> None:
+    """Add the heaviest terms to a need, at the length of its feedback."""
     square = 0.0
     for total in totals[:most]:
         square += total * total
     length = np.sqrt(square) if square > 0.0 else 1.0
     for place in range(most):
-        dense[terms[place]] += feedback.length * (totals[place] / length)
+        dense[terms[place]] += wide * (totals[place] / length)
 
 
 @compiled
@@ -204,9 +203,15 @@ def _above(
 
 @compiled
 def widened(
-    kept: Numbers, lost: float, practices: Practices, feedback: Feedback, dense: Weights, pool: Weights
+    kept: Numbers,
+    lost: float,
+    wide: float,
+    practices: Practices,
+    feedback: Feedback,
+    dense: Weights,
+    pool: Weights,
 ) -> Items:
-    """Add feedback to a need; gives the terms that it touched, none where it takes a closer look.
+    """Add feedback of a length to a need; gives the terms that it touched, none where it takes a closer look.
 
     That is where a practice that was left out may be among the best, and where equal terms are cut apart.
     """
@@ -214,7 +219,7 @@ def widened(
     leaders = _leaders(practices, kept, dense, feedback.table, best, first)
     if lost > 0.0 and (leaders < len(first) or first[leaders - 1] <= lost):
         return np.empty(0, np.int32)
-    shares = first[:leaders].copy()
+    shares = first[:leaders] * np.sqrt(np.sqrt(first[:leaders]))
     total = 0.0
     for share in shares:
         total += share
@@ -226,7 +231,7 @@ def widened(
     terms, totals = terms[order], totals[order]
     if len(terms) > feedback.terms and totals[feedback.terms - 1] == totals[feedback.terms]:
         return np.empty(0, np.int32)
-    _widen(dense, terms, totals, feedback)
+    _widen(dense, terms, totals, min(feedback.terms, len(terms)), wide)
     return terms
 
 
@@ -254,8 +259,8 @@ def answer(
             kept = 0
             while kept < chosen.best.shape[1] and chosen.best[need, kept] >= 0:
                 kept += 1
-            best = chosen.best[need, :kept]
-            terms = widened(best, chosen.lost[need], practices, feedback, dense, pool)
+            best, wide = chosen.best[need, :kept], feedback.lengths[need]
+            terms = widened(best, chosen.lost[need], wide, practices, feedback, dense, pool)
             add(dense, lent, need)
             slots, score = answers.slots[need, :found], answers.score[need, :found]
             kernels.scores_of(*known, slots, dense, feedback.table, practices.scales, score)

@@ -23,13 +23,15 @@ from services.matcher.engine.compiled import compiled
 from services.matcher.engine.kernels import Entries, Floats
 from services.matcher.engine.lists import Items, Numbers, Weights, grown
 from services.matcher.engine.shelf import Shelf
-from services.matcher.engine.weights import NEED_WEIGHT, burstiness
+from services.matcher.engine.weights import NEED_WEIGHT, RAREST, SETTLED, burstiness
 
 DRIFT = 1e-3
 """How far a term's worth may move before the lengths of its holders are settled anew."""
 
 _HIGHEST_LEVEL = 18.0
 """L of more texts than there can be: what a term's burstiness moves counts by it, whatever L becomes."""
+
+_LEAST_LEVEL = math.log(RAREST)
 
 _SQUARES: Weights = NEED_WEIGHT * NEED_WEIGHT
 
@@ -85,13 +87,21 @@ def shift_lengths(
 
 @compiled
 def bound_length(a: float, b: float, c: float, level: float, drift: float) -> float:
-    """The lowest that a length can be while neither its terms nor the level drift further; 0 if unsure."""
+    """The lowest that a need's weights can be divided by while no term and not the level drift further.
+
+    That is its length over `weights.reach`, which grows more slowly than the length; 0 if unsure.
+    """
     whole = level * level * a
     squared = whole + 2.0 * level * b + c
     # A small difference of large numbers may be nothing but rounding.
     if not squared > 1e-6 * whole:
         return 0.0
-    return max(0.0, math.sqrt(squared) * (1.0 - 1e-4) - 2.0 * drift * math.sqrt(a))
+    low = max(0.0, math.sqrt(squared) * (1.0 - 1e-4) - 2.0 * drift * math.sqrt(a))
+    rarest = level - _LEAST_LEVEL - drift
+    if low == 0.0 or rarest <= 0.0:
+        return 0.0
+    trust = 1.0 / (1.0 + SETTLED / (math.exp(level + drift) - 1.0))
+    return low / (1.0 + trust * (max(1.0, math.sqrt(math.sqrt(low / rarest))) - 1.0))
 
 
 @compiled
@@ -176,7 +186,7 @@ class NeedLengths:
         bound_holders(*known, moved, self._sums, self._level, DRIFT, self._lows)
 
     def lows(self, needs: int) -> Floats:
-        """A lower bound of the length of each need; 0 where rounding may have spoilt it."""
+        """A lower bound of what each need is divided by; 0 where rounding may have spoilt it."""
         return self._lows[:needs]
 
     @property

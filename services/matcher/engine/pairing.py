@@ -13,7 +13,7 @@ from services.matcher.engine.index import Match
 from services.matcher.engine.store import NEED, PRACTICE
 from twinning.terms import Band, CityRole, SuggestionKind
 
-SCORE_SCALE = 60.0
+SCORE_SCALE = 50.0
 """Points for a T3 score of 1."""
 
 HIGHEST_SCORE = 100.0

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.matcher.engine import kernels, many, synonyms, weights
+from services.matcher.engine import families, kernels, many, synonyms, weights
 from services.matcher.engine.join import Join, Rows
 from services.matcher.engine.lists import Items, Numbers, Weights, grown
 from services.matcher.engine.shelf import Key
@@ -120,29 +120,39 @@ class Scoring(Texts):
         needs, practices = self._shelves[NEED], self._shelves[PRACTICE]
         terms, counts = needs.rows.of(needs.slots[need_key])
         heavy = weights.NEED_WEIGHT[counts] * self._worth(terms)
-        own, length = weights.unit(heavy), weights.length(heavy)
+        length = weights.lengths(heavy, np.array([len(heavy)]))
+        far = weights.reach(length, len(self))
+        own = heavy / (length / far)
         sums, lists = np.zeros(practices.size), practices.postings
         known = (lists.start, lists.size, lists.entries)
         kernels.add_products(*known, terms, own, weights.PRACTICE_WEIGHT, sums)
         first = sums * self._all_scales()
-        query = Query(terms, own, *self._lent(terms, length), *self._related(first, mask), first)
+        lent = self._lent(terms, float(length[0] / far[0]))
+        query = Query(terms, own, *lent, *self._related(first, mask, float(far[0])), first)
         self._recent = need_key, told, query
         return query
 
     def _lent(self, terms: Items, length: float) -> tuple[Items, Weights]:
-        """The stored synonyms of a need's terms, weighed beside own words of that length."""
-        stems = map(self._stems.__getitem__, terms.tolist())
-        shares = synonyms.lent(dict.fromkeys(synonyms.WORDS.intersection(stems), 1))
+        """The stored synonyms and relatives of a need's terms, whose own weights were divided by `length`."""
+        own = {*map(self._stems.__getitem__, terms.tolist())}
+        shares = dict.fromkeys(self._numbers.keys() & families.of_all(own), weights.FAMILY_SHARE)
+        groups = synonyms.lent(dict.fromkeys(synonyms.WORDS & own, 1))
+        shares |= {stem: weights.SYNONYM_SHARE * part for stem, part in groups.items()}
         if not shares:
             return np.zeros(0, np.int32), np.zeros(0)
         # A number may outlive the last text with its term, so to ask for one is not enough.
-        found = sorted((stem, share) for stem, share in shares.items() if self.frequency(stem))
+        found = sorted(
+            (stem, share) for stem, share in shares.items() if stem not in own and self.frequency(stem)
+        )
         numbers = np.array([self._numbers[stem] for stem, _ in found], np.int32)
         parts = np.array([share for _, share in found])
-        return numbers, weights.SYNONYM_SHARE * parts * self._worth(numbers) / length
+        return numbers, parts * self._worth(numbers) / length
 
-    def _related(self, first: Weights, mask: Mask | None) -> tuple[Items, Weights]:
-        """Rocchio's feedback: the heaviest terms of the best practices that the mask allows."""
+    def _related(self, first: Weights, mask: Mask | None, reach: float) -> tuple[Items, Weights]:
+        """Rocchio's feedback: the heaviest terms of the best practices that the mask allows.
+
+        `reach` is the length of the need.
+        """
         shelf = self._shelves[PRACTICE]
         near = kernels.leading_open(first, weights.FEEDBACK_PRACTICES, *self._open(PRACTICE, mask))
         top = shelf.best(near, first[near], weights.FEEDBACK_PRACTICES)
@@ -161,4 +171,4 @@ class Scoring(Texts):
             stems = [self._stems[term] for term in terms.tolist()]
             cut = sorted(range(len(terms)), key=lambda place: (-totals[place], stems[place]))
             terms, totals = terms[cut], totals[cut]
-        return terms[:most], weights.FEEDBACK_LENGTH * weights.unit(totals[:most])
+        return terms[:most], weights.FEEDBACK_LENGTH * reach * weights.unit(totals[:most])

@@ -108,7 +108,8 @@ class Texts:
         """Number the terms of new texts and hand them to the shelf of their kind."""
         terms, counts = counted.by_stem(self._numbers)
         self._stems.extend(newest(self._numbers, len(self._stems)))
-        cities = np.array([self.city_number(city) for _, _, city in texts], np.int32)
+        numbers = {city: self.city_number(city) for city in dict.fromkeys(city for _, _, city in texts)}
+        cities = np.fromiter((numbers[city] for _, _, city in texts), np.int32, len(texts))
         self._store(kind, [key for key, _, _ in texts], cities, (counted.sizes, terms, counts))
 
     def _store(self, kind: str, keys: list[Key], cities: Items, rows: tuple[Numbers, Items, Counts]) -> None:

@@ -51,7 +51,8 @@ def widened(needs: Needs, lent: Needs, practices: Practices, chosen: Chosen, fee
         while kept < chosen.best.shape[1] and chosen.best[need, kept] >= 0:
             kept += 1
         best = chosen.best[need, :kept]
-        related = many.widened(best, chosen.lost[need], practices, feedback, dense, pool)
+        wide = feedback.lengths[need]
+        related = many.widened(best, chosen.lost[need], wide, practices, feedback, dense, pool)
         heads[need + 1] = heads[need]
         if len(related):
             many.add(dense, lent, need)

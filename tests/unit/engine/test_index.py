@@ -47,7 +47,9 @@ def reference(
     }
     query = {term: (1 + math.log(times)) * worth[term] for term, times in need.items()}
     length = math.hypot(*query.values()) or 1.0
-    query = {term: value / length for term, value in query.items()}
+    far = max(1.0, (length / math.log(1 + (texts - 0.5) / 1.5)) ** 0.25)
+    reach = 1 + texts / (texts + 100) * (far - 1)
+    query = {term: value / length * reach for term, value in query.items()}
     lent = {"kindergarten": "preschool", "preschool": "kindergarten"}
     lent = {of: term for term, of in lent.items() if term in need and of not in need and of in worth}
 
@@ -58,7 +60,7 @@ def reference(
         }
 
     first = scored(query)
-    query |= {of: 0.3 * worth[of] / length for of in lent}
+    query |= {of: 0.3 * worth[of] / length * reach for of in lent}
     city = {key: city for key, _, city, _ in entries}
     open_ = [key for key in first if first[key] > 0 and city[key] in allowed]
     top = sorted(open_, key=lambda key: (-first[key], str(key)))[:3]
@@ -67,10 +69,10 @@ def reference(
         weighted = {term: value * worth[term] ** 1.5 for term, value in vectors[key].items()}
         size = math.hypot(*weighted.values())
         for term, value in weighted.items():
-            extra[term] += first[key] / sum(first[key] for key in top) * value / size
+            extra[term] += first[key] ** 1.25 / sum(first[key] ** 1.25 for key in top) * value / size
     size = math.hypot(*extra.values()) or 1.0
     for term, value in extra.items():
-        query[term] = query.get(term, 0.0) + 0.4 * value / size
+        query[term] = query.get(term, 0.0) + 0.42 * reach * value / size
     total = scored(query)
     return {key: (first[key], total[key]) for key in total if total[key] > 0 and city[key] in allowed}
 
@@ -114,14 +116,17 @@ def keys_of(entries: list[Entry], kind: str) -> list[object]:
 def test_small_examples_come_out_as_by_hand(
     practices: dict[str, dict[str, int]], need: dict[str, int], first: dict[str, float]
 ) -> None:
-    """T1 is what a person computes, and the order is that of T3, then of the keys."""
+    """T1 is what a person computes, times the need's length; the order is that of T3, then of the keys."""
     index = MatchIndex([(key, "practice", 0, counts) for key, counts in practices.items()])
     index.put("n", "need", 1, need)
 
     found = index.rank("n")
 
     assert [match.practice for match in found] == list(first)
-    assert [match.first for match in found] == pytest.approx(list(first.values()), rel=1e-9)
+    [reach] = index.weighed(["n"])[2]
+    assert [match.first for match in found] == pytest.approx(
+        [value * reach for value in first.values()], rel=1e-9
+    )
 
 
 @given(STEPS, st.sets(st.integers(0, 4)))
@@ -259,7 +264,9 @@ def test_counts_beyond_the_highest_are_taken_as_the_highest() -> None:
     """An absurd count neither overflows nor breaks the sums."""
     index = MatchIndex([("p", "practice", 0, {"a": 10**9}), ("n", "need", 1, {"a": 10**9})])
 
-    assert index.rank("n") == [Match("n", "p", pytest.approx(1.0), pytest.approx(1.4))]
+    reach = (math.log(1.2) * (1 + 0.3 * math.log(511 / 3)) * (1 + math.log(255)) / math.log(2)) ** 0.25
+    reach = 1 + 2 / 102 * (reach - 1)
+    assert index.rank("n") == [Match("n", "p", pytest.approx(reach), pytest.approx(1.42 * reach))]
 
 
 def test_a_key_that_is_not_stored_is_a_key_error() -> None:
@@ -311,7 +318,9 @@ def test_lengths_follow_single_arrivals_in_a_large_catalogue(seed: int, threshol
                 * term_weight(len(index), index._frequency[terms], index._occurrences[terms])
             )
         )
-        assert 0.95 * length <= lows[slot] <= length
+        far = max(1.0, (length / math.log((len(index) + 1) / 1.5)) ** 0.25)
+        by = length / (1 + len(index) / (len(index) + 100) * (far - 1))
+        assert 0.95 * by <= lows[slot] <= by * (1 + 1e-6)
 
 
 def test_rounding_that_added_up_misses_no_need() -> None:

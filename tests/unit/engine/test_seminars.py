@@ -73,7 +73,7 @@ def all_rules(corpus: Corpus, pair: Pair, *, cross_region: bool = True) -> None:
         learner, host = corpus.city_of(match.need), corpus.city_of(match.practice)
         assert host in hosts
         assert corpus.may_pair(learner, host, cross_region)
-        learned.setdefault(learner, []).append(min(100.0, 60.0 * match.score))
+        learned.setdefault(learner, []).append(min(100.0, 50.0 * match.score))
     assert {way.learner: way.score for way in pair.directions} == {
         learner: max(scores) for learner, scores in learned.items()
     }

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes that come together share one transaction: each in a savepoint of its own, one commit for all.
+
+A thread takes all that waits, does one after the other, and commits; only then is any of them answered. What
+is refused, or fails, is undone alone. In company nobody waits for a row that another transaction holds: who
+would have to is done again alone, by who asked; and so are all when what they write together at the end
+cannot be written. A commit that fails is never repeated, since nobody knows what became of it: all are told.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from sqlmodel import Session
+from starlette.responses import Response
+
+from twinning.database import Database, would_wait
+
+MOST_TOGETHER: Final = 64
+
+Work = Callable[[Session], Response]
+
+
+class Waiting:
+    """A write that waits, and what became of it: an answer, an error, or neither: it is to be done alone."""
+
+    __slots__ = ("answer", "error", "future", "loop", "work")
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[Response | None] = self.loop.create_future()
+        self.answer: Response | None = None
+        self.error: Exception | None = None
+
+    def tell(self) -> None:
+        """Answer who waits, if somebody still does."""
+        if self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.answer)
+
+
+class Scribe:
+    """Does writes together, in one thread that lives as long as there is something to write."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._changed = threading.Condition()
+        self._waiting: deque[Waiting] = deque()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    async def write(self, work: Work) -> Response | None:
+        """Do a write in company; gives its answer, which is true by then, or None: it is to be done alone."""
+        one = Waiting(work)
+        with self._changed:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._go_on, name="scribe", daemon=True)
+                self._thread.start()
+            self._waiting.append(one)
+            self._changed.notify()
+        return await one.future
+
+    def close(self) -> None:
+        """Write what waits, and end."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _go_on(self) -> None:
+        """Take and write until there is nothing more to come: the thread's whole life."""
+        while group := self._take():
+            try:
+                self._write(group)
+            # Whatever it is, those who wait are told, and the thread lives on.
+            except Exception as error:  # noqa: BLE001
+                for one in group:
+                    one.error, one.answer = one.error or error, None
+            for loop in {one.loop for one in group}:
+                loop.call_soon_threadsafe(_tell, [one for one in group if one.loop is loop])
+
+    def _take(self) -> list[Waiting]:
+        """Wait for writes, and take all there are; nothing is taken any more when the scribe is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            return [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_TOGETHER))]
+
+    def _write(self, group: Sequence[Waiting]) -> None:
+        """Do a group's writes in one transaction and commit it."""
+        with self._database.writing() as whole:
+            self._database.hurry(whole)
+            done = [one for one in group if self._did(whole, one)]
+            if not done:
+                return
+            try:
+                self._database.prepare(whole)
+            except Exception:
+                if whole.connection().invalidated:
+                    raise
+                # It may be the fault of one of them, or of somebody who holds what they need together.
+                for one in done:
+                    one.answer = None
+                return
+            try:
+                self._database.commit(whole)
+            except Exception as error:  # noqa: BLE001 - told to each of them, as if it were alone
+                for one in done:
+                    one.error = error
+
+    def _did(self, whole: Session, one: Waiting) -> bool:
+        """Do one write in a savepoint; says whether it is to be kept. Raises when the connection is lost."""
+        with self._database.within(whole) as session:
+            try:
+                one.answer = one.work(session)
+                if one.answer.status_code >= 400:
+                    return False
+                self._database.join(whole, session)
+            except Exception as error:
+                one.answer = None
+                if whole.connection().invalidated:
+                    raise
+                if not would_wait(error):
+                    one.error = error
+                return False
+            return True
+
+
+def _tell(group: Sequence[Waiting]) -> None:
+    for one in group:
+        one.tell()
