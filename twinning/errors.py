@@ -93,7 +93,7 @@ class TooMany(TwinningError):
 
     code = "too-many-requests"
 
-    def __init__(self, detail: str, wait_s: int, told: Mapping[str, str] | None = None) -> None:
+    def __init__(self, detail: str, wait_s: int = 1, told: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
         self.wait_s = wait_s
         self.told = dict(told or {})

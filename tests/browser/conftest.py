@@ -15,7 +15,8 @@ SWITCHES = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+# Not for the session: while it is open, its loop runs in the thread of all tests.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium; without one these tests are skipped, but in CI that is a failure."""
     if CHROMIUM is None:

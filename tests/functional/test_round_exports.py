@@ -20,7 +20,7 @@ PLAIN: dict[str, Any] = {"themes": [], "target_groups": [], "languages": [], "ho
 CITIES = [
     ("Suwon", "KR", 37.3, 127.0),
     ("Cork", "IE", 51.9, -8.5),
-    ("Osan", "KR", None, None),
+    ("Utopia", "KR", None, None),
     ("Espoo", "FI", 60.2, 24.7),
 ]
 FORMATS = ["csv", "xlsx", "geojson", "jsonl"]

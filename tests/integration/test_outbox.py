@@ -8,10 +8,10 @@ import pytest
 from sqlmodel import Session, select
 
 from twinning import cities, keys, outbox
-from twinning.cities import CityCreate
+from twinning.cities import CityCreate, CityUpdate
 from twinning.database import Database
 from twinning.endpoints import Delivery, WebhookEndpoint, new_secrets
-from twinning.events import CityRegistered
+from twinning.events import CityRegistered, CityUpdated
 from twinning.keys import ApiKeyCreate, Caller
 from twinning.terms import DeliveryState, Role
 
@@ -23,6 +23,13 @@ def register(session: Session, name: str, country: str) -> str:
     city = cities.register(session, CityCreate(name=name, country=country))
     session.flush()
     return outbox.record(session, CityRegistered(data=cities.public(city)))
+
+
+def change(session: Session, city_id: str) -> str:
+    """Change a city and record its event; gives the event's id."""
+    city = cities.get(session, city_id, hold=True)
+    cities.change(session, city, CityUpdate(summary="A learning city."))
+    return outbox.record(session, CityUpdated(data=cities.public(city)))
 
 
 def subscribe(database: Database, wanted: ApiKeyCreate, **fields: object) -> str:
@@ -99,10 +106,15 @@ def test_the_feed_never_skips_an_event_whose_commit_came_late(postgres_url: str)
     """
     database = Database(postgres_url)
     recorded, go_on = threading.Event(), threading.Event()
+    with database.transaction() as session:
+        cork, suwon = (
+            cities.register(session, CityCreate(name=name, country=country)).id
+            for name, country in (("Cork", "IE"), ("Suwon", "KR"))
+        )
 
     def slow() -> None:
         with database.transaction() as session:
-            register(session, "Cork", "IE")
+            change(session, cork)
             session.flush()
             recorded.set()
             go_on.wait(10)
@@ -111,7 +123,7 @@ def test_the_feed_never_skips_an_event_whose_commit_came_late(postgres_url: str)
     writer.start()
     recorded.wait(10)
     with database.transaction() as session:
-        register(session, "Suwon", "KR")
+        change(session, suwon)
     with database.snapshot() as session:
         seen = list(outbox.feed(session, STAFF, 0, [], 10))
     go_on.set()

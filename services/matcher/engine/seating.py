@@ -159,4 +159,6 @@ class _Search:
             if reached() < least:
                 self.best = before
             most = min(most, solver.best_objective_bound)
+        if status == cp_model.OPTIMAL:
+            return 0.0
         return max(0.0, 1.0 - reached() / most) if most > 0.0 else 0.0
