@@ -2,8 +2,8 @@
 """Words that cities use for one thing: a small table for what a need calls one way and a practice another.
 
 A need is judged by its own words. Those of the table stand beside the words of the first matches, as
-related words with a reduced weight, and are shown as such. The groups were written by hand for this field.
-What they hold together, its vocabularies treat as one subject or as neighbours: UNESCO TVETipedia, Cedefop's
+related words with a reduced weight, and are shown as such. The groups were written by hand for this field,
+and not taken over from any list. Its vocabularies, where a group may be checked: UNESCO TVETipedia, Cedefop's
 Terminology of European education and training policy (2014), the Eurydice glossary, ISCED 2011, UNESCO's
 Recommendation on Adult Learning and Education (2015) and its Thesaurus; EuroVoc, for what cities do beside
 education; the WHO's Health Promotion Glossary (2021); UNDRR's terminology (2017) and the IPCC's glossary, for
