@@ -24,6 +24,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.connector import AddrInfoType, Connection
 from yarl import URL
 
+from services.dispatcher import dam
 from services.dispatcher.network import tls_context
 from services.dispatcher.retries import CONTROL, WAITING_STATUSES, retry_after_seconds
 from services.lookups import Resolve, SystemLookup
@@ -142,6 +143,7 @@ class _NotedResponse(aiohttp.ClientResponse):
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
         attempt = _attempt.get()
         attempt.transport = connection.transport
+        dam.open_sluice(connection)
         if connection.transport is not None:
             attempt.address = connection.transport.get_extra_info("peername", ("",))[0]
         return await super().start(connection)
@@ -251,7 +253,7 @@ class BoundedClient:
                 await kept.session.close()
 
     def _new(self) -> _Kept:
-        connector = aiohttp.TCPConnector(
+        connector = dam.DammedConnector(
             resolver=self._resolver,
             use_dns_cache=False,
             ssl=self._tls,
