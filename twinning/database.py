@@ -4,8 +4,10 @@
 The only file that knows what the two databases say differently.
 """
 
+import fcntl
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -393,7 +395,27 @@ def migrate(url: str, revision: str = "head") -> None:
     """Bring the tables up to a revision; safe to run from several processes at once."""
     from alembic import command
 
-    command.upgrade(_migrations(url), revision)
+    with _alone(url):
+        command.upgrade(_migrations(url), revision)
+
+
+@contextmanager
+def _alone(url: str) -> Iterator[None]:
+    """Keep others from migrating what lies in the same folder meanwhile, where the database is a file.
+
+    Its own lock comes too late for those who make the file at the same moment.
+    """
+    path = make_url(url).database
+    folder = Path(path or "").absolute().parent
+    if not url.startswith("sqlite") or not folder.is_dir():
+        yield
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
 
 
 def downgrade(url: str, revision: str) -> None:
