@@ -13,14 +13,14 @@ from twinning.terms import Bell, DeliveryState, Lane
 
 def disable(session: Session, row: WebhookEndpoint, because: str) -> None:
     """Switch an endpoint off; what waits for it is held, and what is under way follows when it comes back."""
+    # Before it changes: whoever is writing deliveries for it has seen it on and holds it, and is waited for.
+    session.execute(select(WebhookEndpoint.id).where(WebhookEndpoint.id == row.id).with_for_update())
     row.enabled = False
     row.disabled_because = because
     row.updated_at = now()
     row.version += 1
     session.add(row)
     session.flush()
-    # Whoever is writing deliveries for it has seen it on and holds it; theirs are waited for and held, too.
-    session.execute(select(WebhookEndpoint.id).where(WebhookEndpoint.id == row.id).with_for_update())
     hold_back(session, row.id)
 
 

@@ -28,9 +28,6 @@ PER_SECOND = 15.0
 LAG_S = 2.0
 
 
-# On PostgreSQL an event written in the moment of the 410 may still wait as pending instead of held, to be
-# sent when the endpoint is enabled: an open flaw, which CI does not stand for.
-@pytest.mark.nightly
 def test_each_manner_has_its_consequence(
     database_url: str, short_folder: Path, seed: int, tell: Tell
 ) -> None:
