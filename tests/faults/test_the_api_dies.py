@@ -22,17 +22,17 @@ EVERY = 18
 AT_ONCE = 50
 
 
-# Where writes share bells the API may die while the town settles in, which this does not expect yet.
-@pytest.mark.nightly
 def test_a_commit_whose_bell_was_never_rung_is_delivered(
     main_url: str, short_folder: Path, seed: int, tell: Tell
 ) -> None:
     """An API that dies right after a commit has promised nothing and lost nothing: all is there once."""
     with house(short_folder, main_url) as one:
-        one.api.change("dies_before_the_bell", every=EVERY)
         one.start(one.broker, one.api, one.dispatcher)
         one.subscribe()
         cities = settle_in(one)
+        one.api.kill()
+        one.api.change("dies_before_the_bell", every=EVERY)
+        one.start(one.api)
         deaths = 0
         over = threading.Event()
 
