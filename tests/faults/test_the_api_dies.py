@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(120)]
 
 WRITES = 40
 # A practice that wakes the matcher and the dispatcher rings twice.
-EVERY = 18
+EVERY = 12
 AT_ONCE = 50
 
 
