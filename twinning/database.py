@@ -139,9 +139,14 @@ def draw(session: Session, count: int) -> int:
     return last - count + 1
 
 
-# The order of what is done last in a transaction: whoever waits for another's rows does so before a number
-# is drawn, so that nobody who holds the log waits for somebody who wants it.
-STEPS = ("marks", "audit", "receivers", "changes", "events")
+def hold_log(session: Session) -> None:
+    """Have every transaction that draws numbers over by now, or begin to draw after this one's commit."""
+    draw(session, 0)
+
+
+# The order of what is done last in a transaction: whoever waits for another's rows does so before the log
+# is held, so that nobody who holds it waits for somebody who wants it.
+STEPS = ("marks", "audit", "switches", "changes", "events")
 
 
 def before_commit(session: Session, name: str, step: Callable[[Session], None]) -> None:

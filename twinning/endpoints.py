@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from twinning.database import Id, Instant, Json, new_id, now
+from twinning.database import Id, Instant, Json, hold_log, new_id, now
 from twinning.errors import NotFound
 from twinning.events import EventType, Facets
 from twinning.keys import Caller
@@ -211,7 +211,8 @@ def listed(
 
 def get(session: Session, endpoint_id: str, *, hold: bool = False) -> WebhookEndpoint:
     """Find an endpoint, held until the commit when it is to be changed; raises `NotFound`."""
-    row = session.get(WebhookEndpoint, endpoint_id, with_for_update=hold)
+    # Who holds the log and writes a delivery refers to this row, and would wait for a lock of its key.
+    row = session.get(WebhookEndpoint, endpoint_id, with_for_update={"key_share": True} if hold else None)
     if row is None:
         raise NotFound("There is no such webhook endpoint.")
     return row
@@ -220,11 +221,13 @@ def get(session: Session, endpoint_id: str, *, hold: bool = False) -> WebhookEnd
 def remove(session: Session, row: WebhookEndpoint) -> None:
     """Delete an endpoint with its deliveries and their log.
 
-    The endpoint is locked first and its deliveries second, as the senders do, so that neither waits for ever.
+    The endpoint is locked first and its deliveries second, as the senders do, so that neither waits for ever;
+    then the log, so that whoever is writing deliveries for it is done, and nobody begins to.
     """
-    session.refresh(row, with_for_update=True)
+    session.refresh(row, with_for_update={"key_share": True})
     mine = select(Delivery.id).where(Delivery.endpoint_id == row.id)
     session.exec(mine.with_for_update()).all()
+    hold_log(session)
     session.execute(delete(Attempt).where(col(Attempt.delivery_id).in_(mine)))
     session.execute(delete(Delivery).where(col(Delivery.endpoint_id) == row.id))
     session.delete(row)

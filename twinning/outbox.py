@@ -59,7 +59,6 @@ def record(session: Session, event: Event) -> str:
     """Record an event in this transaction; gives its id, which every attempt and the feed will show."""
     event_id = new_id()
     session.info.setdefault("events", []).append((event_id, event))
-    before_commit(session, "receivers", _find_receivers)
     before_commit(session, "events", _write_events)
     return event_id
 
@@ -67,8 +66,8 @@ def record(session: Session, event: Event) -> str:
 def _write_events(session: Session) -> None:
     """Number the transaction's events, write them, and write a delivery for each endpoint that wants one."""
     recorded: list[tuple[str, Event]] = session.info.pop("events", [])
-    receivers: list[tuple[WebhookEndpoint, Caller]] = session.info.pop("receivers", [])
     first = draw(session, len(recorded))
+    receivers = _find_receivers(session, [event.facets() for _, event in recorded])
     moment = now()
     events, cities, deliveries = [], [], []
     for sequence, (event_id, event) in enumerate(recorded, first):
@@ -112,32 +111,26 @@ def thinned(event_id: str, body: str) -> str | None:
     return f'{head},"data":{json.dumps(data, separators=(",", ":"))}}}'
 
 
-def _find_receivers(session: Session) -> None:
+def _find_receivers(session: Session, facets: Sequence[Facets]) -> list[tuple[WebhookEndpoint, Caller]]:
     """Find every endpoint with its owner as a caller; an owner whose key has ended hears nothing more.
 
-    No endpoint may be deleted before its deliveries are written, and none that is off may be switched on
-    unseen, or what is held for it would wait for the next time; the rest may change as they like.
+    The log is held: whoever switches an endpoint on or off, or deletes it, holds the log for it, too, so
+    that no delivery is left waiting for one that is off, held for one that is on, or without its endpoint.
     """
-    query = select(WebhookEndpoint, ApiKey).join(ApiKey, col(ApiKey.id) == WebhookEndpoint.owner_id)
-    facets = [event.facets() for _, event in session.info["events"]]
     about = {each.round_id for each in facets} - {None}
     meant = {each.only_endpoint for each in facets} - {None}
     # The callbacks of rounds that are long over are many, and none of these events is for them.
     its_callbacks = col(WebhookEndpoint.round_id).in_(about) | col(WebhookEndpoint.id).in_(meant)
-    query = query.where(
-        or_(col(WebhookEndpoint.round_id).is_(None), its_callbacks), col(ApiKey.revoked_at).is_(None)
-    ).order_by(col(WebhookEndpoint.id))
-    there = query.with_for_update(read=True, key_share=True, of=WebhookEndpoint)
-    rows = {endpoint.id: (endpoint, key) for endpoint, key in session.exec(there)}
-    off = [endpoint_id for endpoint_id, (endpoint, _) in rows.items() if not endpoint.is_open]
-    if off:
-        still = query.where(col(WebhookEndpoint.id).in_(off)).with_for_update(read=True, of=WebhookEndpoint)
-        looked = session.exec(still, execution_options={"populate_existing": True})
-        rows |= {endpoint.id: (endpoint, key) for endpoint, key in looked}
+    query = (
+        select(WebhookEndpoint, ApiKey)
+        .join(ApiKey, col(ApiKey.id) == WebhookEndpoint.owner_id)
+        .where(or_(col(WebhookEndpoint.round_id).is_(None), its_callbacks), col(ApiKey.revoked_at).is_(None))
+        .order_by(col(WebhookEndpoint.id))
+    )
+    # What this transaction has read before it held the log may be out of date.
+    rows = session.exec(query, execution_options={"populate_existing": True})
     moment = now()
-    session.info["receivers"] = [
-        (endpoint, caller_of(key)) for endpoint, key in rows.values() if is_live(key, moment)
-    ]
+    return [(endpoint, caller_of(key)) for endpoint, key in rows if is_live(key, moment)]
 
 
 def _fan_out(

@@ -1,20 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Switching endpoints off and on, and what becomes of their deliveries: held, released, sent again."""
+"""Switching endpoints off and on, and what becomes of their deliveries: held, released, sent again.
 
-from collections.abc import Sequence
+Others write deliveries meanwhile. They look at the endpoints while they hold the log, so what waits is held
+or released under the log as well, last in the transaction: each delivery is either seen here, or its writer
+sees the switch.
+"""
+
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import Update, case, update
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col
 
-from twinning.database import now, ring_after
+from twinning.database import before_commit, hold_log, now, ring_after
 from twinning.endpoints import Delivery, WebhookEndpoint
 from twinning.terms import Bell, DeliveryState, Lane
 
 
 def disable(session: Session, row: WebhookEndpoint, because: str) -> None:
     """Switch an endpoint off; what waits for it is held, and what is under way follows when it comes back."""
-    # Before it changes: whoever is writing deliveries for it has seen it on and holds it, and is waited for.
-    session.execute(select(WebhookEndpoint.id).where(WebhookEndpoint.id == row.id).with_for_update())
     row.enabled = False
     row.disabled_because = because
     row.updated_at = now()
@@ -38,13 +41,33 @@ def enable(session: Session, row: WebhookEndpoint) -> None:
 
 
 def hold_back(session: Session, endpoint_id: str) -> None:
-    """Hold what waits for an endpoint."""
+    """Hold, at the commit, what waits for an endpoint; the caller holds the endpoint."""
+    _switch(session, endpoint_id, _hold_back)
+
+
+def release(session: Session, endpoint_id: str) -> None:
+    """Have what was held for an endpoint sent after the commit, one by one in the order of the events."""
+    _switch(session, endpoint_id, _release)
+
+
+def _switch(session: Session, endpoint_id: str, move: Callable[[Session, str], None]) -> None:
+    session.info.setdefault("switches", []).append((move, endpoint_id))
+    before_commit(session, "switches", _move)
+
+
+def _move(session: Session) -> None:
+    """Hold and release, in the order in which it was asked for."""
+    hold_log(session)
+    for move, endpoint_id in session.info.pop("switches", []):
+        move(session, endpoint_id)
+
+
+def _hold_back(session: Session, endpoint_id: str) -> None:
     values = {"state": DeliveryState.HELD, "due_at": None, "updated_at": now()}
     session.execute(_unleased(endpoint_id, DeliveryState.PENDING).values(values))
 
 
-def release(session: Session, endpoint_id: str) -> None:
-    """Have what was held for an endpoint sent now, one by one in the order of the events."""
+def _release(session: Session, endpoint_id: str) -> None:
     moment = now()
     values = {"state": DeliveryState.PENDING, "due_at": moment, "updated_at": moment}
     anew = _unleased(endpoint_id, DeliveryState.HELD).values(

@@ -90,7 +90,7 @@ def expire(session: Session) -> None:
     late = select(WebhookEndpoint).where(
         col(WebhookEndpoint.unverified_since) <= now() - PATIENCE, col(WebhookEndpoint.enabled)
     )
-    late = late.order_by(col(WebhookEndpoint.id)).with_for_update(skip_locked=True)
+    late = late.order_by(col(WebhookEndpoint.id)).with_for_update(key_share=True, skip_locked=True)
     for row in session.exec(late).all():
         switching.disable(session, row, UNVERIFIED)
         note = EndpointNote(

@@ -1,19 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """The health of endpoints on both databases: two warnings, once each, and then the end."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Event
 
 import pytest
 from sqlmodel import col, select
 
 from services.dispatcher.errands import Errands
-from tests.hooks import courier, eventually, ping, reload, settings_for, subscribe
+from tests.hooks import courier, deliveries, eventually, ping, reload, settings_for, subscribe
 from tests.receiver import Manner, Receiver
 from twinning import endpoints, switching
 from twinning.database import Database, now
+from twinning.deliveries import Sending, take_due
 from twinning.endpoints import WebhookEndpoint
 from twinning.events import EventType
 from twinning.outbox import StoredEvent
+from twinning.outcomes import Outcome, settle
+from twinning.terms import DeliveryState
 
 
 def fail_since(database: Database, row: WebhookEndpoint, hours: float, failures: int = 3) -> None:
@@ -107,3 +112,36 @@ def test_an_endpoint_that_is_off_is_not_warned_of(database: Database) -> None:
     fail_since(database, row, 200, 50)
 
     assert look(database) == []
+
+
+def test_an_endpoint_goes_off_and_on_under_a_stream_of_events(database: Database) -> None:
+    """However many write events, all of an endpoint that is off is held, and switching has its turn."""
+    row = subscribe(database, "http://127.0.0.1:9/")
+    enough = Event()
+
+    def write() -> None:
+        while not enough.is_set():
+            ping(database, [row])
+
+    with ThreadPoolExecutor(4) as writers:
+        writing = [writers.submit(write) for _ in range(4)]
+        try:
+            for _ in range(5):
+                eventually(lambda: bool(deliveries(database, row)))
+                with database.transaction() as session:
+                    taken = take_due(session, "courier-1", 4, 30)
+                with database.transaction() as session:
+                    settle(session, [_gone(sending) for sending in taken])
+                off_since = len(deliveries(database, row))
+                eventually(lambda so_far=off_since: len(deliveries(database, row)) > so_far + 4)
+                assert {one.state for one in deliveries(database, row)} == {DeliveryState.HELD}
+                with database.transaction() as session:
+                    switching.enable(session, endpoints.get(session, row.id, hold=True))
+        finally:
+            enough.set()
+        for one in writing:
+            one.result()
+
+
+def _gone(sending: Sending) -> Outcome:
+    return Outcome(sending, DeliveryState.HELD, None, 410, "http_4xx", "", None, 1.0, gone=True)
