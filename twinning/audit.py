@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, insert, or_
+from sqlalchemy import ColumnElement, or_
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from twinning.database import Id, Instant, Json, before_commit, new_id, now, table_of
+from twinning.database import Id, Instant, Json, before_commit, new_id, now
 from twinning.fields import Shape
+from twinning.inserting import insert_all
 from twinning.terms import Role
 
 KEPT: Final = timedelta(days=730)
@@ -100,7 +101,6 @@ def note(
         return
     entry = {
         "id": new_id(),
-        "at": now(),
         "key_id": actor.key_id,
         "key_name": actor.key_name,
         "role": actor.role,
@@ -117,7 +117,8 @@ def note(
 
 def _write(session: Session) -> None:
     """Write the transaction's entries, in one statement however many they are."""
-    session.connection().execute(insert(table_of(AuditEntry)), session.info.pop("audit"))
+    moment = now()
+    insert_all(session, AuditEntry, [{**entry, "at": moment} for entry in session.info.pop("audit")])
 
 
 def address_of(session: Session) -> str | None:

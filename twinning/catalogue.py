@@ -8,10 +8,11 @@ it reads on from there before any work, so that a score always belongs to one de
 from collections.abc import Sequence
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, func, insert, select
+from sqlalchemy import BigInteger, func, select
 from sqlmodel import Field, Session, SQLModel, col
 
-from twinning.database import Id, Json, before_commit, draw, put, table_of
+from twinning.database import Id, Json, before_commit, draw, put
+from twinning.inserting import insert_all
 
 
 class Subject(StrEnum):
@@ -57,7 +58,7 @@ def _write_changes(session: Session) -> None:
         {"version": first + place, "subject": subject, "subject_id": subject_id}
         for place, (subject, subject_id) in enumerate(changes)
     ]
-    session.connection().execute(insert(table_of(Change)), rows)
+    insert_all(session, Change, rows)
 
 
 def changes_since(session: Session, version: int) -> Sequence[Change]:

@@ -261,7 +261,7 @@ class Database:
 
 def _engine(url: str) -> Engine:
     """Open SQLite in WAL with immediate transactions, or PostgreSQL with statement time-outs."""
-    encode = partial(json.dumps, ensure_ascii=False, separators=(",", ":"))
+    encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
     # What a statement was given may be a person's text or a key's hash, and an error is logged.
     create = partial(create_engine, json_serializer=encode, hide_parameters=True)
     if make_url(url).get_backend_name() == "sqlite":

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, ScalarSelect, func, insert, true
+from sqlalchemy import BigInteger, ColumnElement, ScalarSelect, func, true
 from sqlmodel import Field, Session, SQLModel, col, or_, select
 
 from twinning import endpoints
-from twinning.database import Id, Instant, Json, before_commit, draw, new_id, now, ring_after, table_of
+from twinning.database import Id, Instant, Json, before_commit, draw, new_id, now, ring_after
 from twinning.endpoints import Delivery, WebhookEndpoint
 from twinning.errors import Invalid, NotFound
 from twinning.events import Event, EventType, Facets
+from twinning.inserting import insert_all
 from twinning.keys import ApiKey, Caller, caller_of, is_live
 from twinning.terms import Bell
 
@@ -67,11 +68,11 @@ def _write_events(session: Session) -> None:
     """Number the transaction's events, write them, and write a delivery for each endpoint that wants one."""
     recorded: list[tuple[str, Event]] = session.info.pop("events", [])
     first = draw(session, len(recorded))
-    receivers = _find_receivers(session, [event.facets() for _, event in recorded])
+    about = [event.facets() for _, event in recorded]
+    receivers = _find_receivers(session, about)
     moment = now()
     events, cities, deliveries = [], [], []
-    for sequence, (event_id, event) in enumerate(recorded, first):
-        facets = event.facets()
+    for sequence, ((event_id, event), facets) in enumerate(zip(recorded, about, strict=True), first):
         body = event.body(moment)
         events.append(
             {
@@ -91,12 +92,10 @@ def _write_events(session: Session) -> None:
             for city_id, country in named.items()
         ]
         deliveries += _fan_out(receivers, event_id, event.type, facets, moment)
-    connection = session.connection()
-    connection.execute(insert(table_of(StoredEvent)), events)
-    if cities:
-        connection.execute(insert(table_of(EventCity)), cities)
+    insert_all(session, StoredEvent, events)
+    insert_all(session, EventCity, cities)
+    insert_all(session, Delivery, deliveries)
     if deliveries:
-        connection.execute(insert(table_of(Delivery)), deliveries)
         ring_after(session, Bell.DELIVER)
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import BigInteger, UniqueConstraint, delete, func, select, tuple
 from sqlmodel import Field, Session, SQLModel, col
 
 from twinning.database import Id, Instant, Json, new_id, now, put, ring_after
+from twinning.inserting import insert_all
 from twinning.terms import Bell, Work
 
 # A unit that kills or fails every worker which takes it is set aside after so many.
@@ -69,11 +70,19 @@ def enqueue_all(
     put(
         session,
         WorkUnit,
-        [_unit(kind, subject, payload or {}, moment) for subject in sorted(subjects)],
+        [_unit(kind, subject, payload or {}, moment, moment) for subject in sorted(subjects)],
         ["kind", "subject"],
         ["payload", "due_at", "fence", "tries", "leased_by", "error"],
     )
     ring_after(session, BELLS.get(kind, Bell.MATCH))
+
+
+def enqueue_new(session: Session, kind: Work, subjects: Sequence[str]) -> None:
+    """Ask for the same work on subjects that are new, of which none can have been asked for before."""
+    moment = now()
+    insert_all(session, WorkUnit, [_unit(kind, subject, {}, moment, moment) for subject in subjects])
+    if subjects:
+        ring_after(session, BELLS.get(kind, Bell.MATCH))
 
 
 def plan(session: Session, kind: Work, subject: str, due_at: datetime) -> None:
@@ -81,7 +90,7 @@ def plan(session: Session, kind: Work, subject: str, due_at: datetime) -> None:
 
     What was set aside gets another chance: regular work may have failed for a reason that is mended.
     """
-    put(session, WorkUnit, [_unit(kind, subject, {}, due_at)], ["kind", "subject"], [])
+    put(session, WorkUnit, [_unit(kind, subject, {}, due_at, now())], ["kind", "subject"], [])
     session.execute(
         update(WorkUnit)
         .where(col(WorkUnit.kind) == kind, col(WorkUnit.subject) == subject, col(WorkUnit.due_at).is_(None))
@@ -89,8 +98,9 @@ def plan(session: Session, kind: Work, subject: str, due_at: datetime) -> None:
     )
 
 
-def _unit(kind: Work, subject: str, payload: dict[str, Any], due_at: datetime) -> dict[str, Any]:
-    moment = now()
+def _unit(
+    kind: Work, subject: str, payload: dict[str, Any], due_at: datetime, moment: datetime
+) -> dict[str, Any]:
     return {
         "id": new_id(),
         "kind": kind,
