@@ -16,6 +16,7 @@ from twinning.events import CityWithdrawn
 from twinning.forms import NeedUpdate, PracticeUpdate
 from twinning.keys import ApiKey, ApiKeyCreate, Caller
 from twinning.lifecycle import LIFE_OF_A_NEED, Hand
+from twinning.listing_shapes import Like
 from twinning.listings import Listing, ListingCreate, ListingUpdate
 from twinning.terms import ListingKind, ListingState, Role
 
@@ -68,7 +69,7 @@ def withdraw_city(session: Session, caller: Caller, city_id: str, if_match: str 
 
 def register_listing(
     session: Session, caller: Caller, city_id: str, wanted: ListingCreate, *, moderation: bool
-) -> tuple[Listing, list[Listing]]:
+) -> tuple[Listing, list[Like]]:
     """Register a practice or a need of a city; gives it, and those of the city that say nearly the same."""
     city = access.changeable_city(session, caller, city_id)
     listing = _register(session, city, wanted, caller.hand(moderation=moderation))
@@ -110,7 +111,7 @@ def replace_listing(
     if_match: str | None,
     *,
     moderation: bool,
-) -> tuple[Listing, bool, list[Listing]]:
+) -> tuple[Listing, bool, list[Like]]:
     """Create or replace a listing by its city's own reference.
 
     Gives it, whether it is new, and where its words are new those of the city that say nearly the same.
