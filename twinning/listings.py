@@ -110,11 +110,11 @@ def kind_of(wanted: ListingCreate) -> ListingKind:
     return ListingKind.PRACTICE if isinstance(wanted, PracticeCreate) else ListingKind.NEED
 
 
-def register(session: Session, city: City, wanted: ListingCreate, hand: Hand = HOUSE) -> Listing:
+def register(session: Session, city_id: str, wanted: ListingCreate, hand: Hand = HOUSE) -> Listing:
     """Register a listing of a city and ask for its matching; raises `Conflict` for a taken reference."""
     kind = kind_of(wanted)
-    _keep_reference_free(session, city.id, kind, wanted.external_ref)
-    listing = Listing(**new_columns(city.id, wanted, hand))
+    _keep_reference_free(session, city_id, kind, wanted.external_ref)
+    listing = Listing(**new_columns(city_id, wanted, hand))
     session.add(listing)
     repeats.mark(session, listing.id, marks_of(listing), new=True)
     _announce(session, listing)
