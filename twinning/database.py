@@ -27,6 +27,7 @@ from sqlalchemy import (
     Insert,
     String,
     Table,
+    bindparam,
     cast,
     create_engine,
     event,
@@ -146,7 +147,7 @@ def hold_log(session: Session) -> None:
 
 # The order of what is done last in a transaction: whoever waits for another's rows does so before the log
 # is held, so that nobody who holds it waits for somebody who wants it.
-STEPS = ("marks", "audit", "switches", "changes", "events")
+STEPS = ("marks", "audit", "work", "switches", "changes", "events")
 
 
 def before_commit(session: Session, name: str, step: Callable[[Session], None]) -> None:
@@ -372,6 +373,10 @@ def in_batches(items: Collection[str], size: int = 500) -> Iterator[list[str]]:
     return (ordered[start : start + size] for start in range(0, len(ordered), size))
 
 
+# Written once, and asked without a flush of what is not written yet: each request with a key asks it.
+_TRY_LOCK = select(func.pg_try_advisory_xact_lock(bindparam("number", type_=BigInteger)))
+
+
 def try_lock(session: Session, name: str) -> bool:
     """Take a lock that ends with this transaction, or say at once that another holds it.
 
@@ -379,7 +384,7 @@ def try_lock(session: Session, name: str) -> bool:
     """
     if session.get_bind().dialect.name == "sqlite":
         return True
-    return bool(session.scalar(select(func.pg_try_advisory_xact_lock(_number_of(name)))))
+    return bool(session.connection().execute(_TRY_LOCK, {"number": _number_of(name)}).scalar_one())
 
 
 def lock(session: Session, name: str) -> None:
