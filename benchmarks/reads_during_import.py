@@ -47,7 +47,8 @@ from twinning.terms import ImportState, Role
 CITIES: Final = 200
 BEFORE: Final = 2_000
 CONNECTIONS: Final = 16
-LOOK_EVERY_S: Final = 0.5
+# Reads, between two looks at how far the import is.
+LOOK_EVERY: Final = 20
 MUST, REACH = 4.0, 2.0
 
 
@@ -103,9 +104,11 @@ class Reader:
         told = {name: Times() for name in self._asked}
         due: asyncio.Queue[tuple[float, str, bytes] | None] = asyncio.Queue()
         clients = [asyncio.create_task(self._client(due, told)) for _ in range(CONNECTIONS)]
-        over = asyncio.create_task(self._watch(is_over))
+        over = asyncio.create_task(is_over())
         begun, number = time.perf_counter(), 0
-        while not over.done():
+        while not over.done() or not over.result():
+            if over.done() and number % LOOK_EVERY == 0:
+                over = asyncio.create_task(is_over())
             at = begun + number / self._rate
             await asyncio.sleep(max(0.0, at - time.perf_counter()))
             name = list(self._asked)[number % len(self._asked)]
@@ -114,12 +117,8 @@ class Reader:
             number += 1
         for _ in clients:
             due.put_nowait(None)
-        await asyncio.gather(over, *clients)
+        await asyncio.gather(*clients)
         return told
-
-    async def _watch(self, is_over: Callable[[], Awaitable[bool]]) -> None:
-        while not await is_over():
-            await asyncio.sleep(LOOK_EVERY_S)
 
     async def _client(
         self, due: asyncio.Queue[tuple[float, str, bytes] | None], told: dict[str, Times]
@@ -155,7 +154,7 @@ def measure(kind: str, given: argparse.Namespace) -> bool:
             httpx.Client(base_url=f"http://127.0.0.1:{served.port}", headers=head, timeout=60)
         )
         settle(client)
-        return told(kind, given, *uvloop.run(compare(client, served.port, head, worker.pid, given)))
+        return told(kind, given, *uvloop.run(compare(served.port, head, worker.pid, given)))
 
 
 def settle(client: httpx.Client) -> None:
@@ -181,46 +180,46 @@ class Import:
 
 
 async def compare(
-    client: httpx.Client, port: int, head: dict[str, str], worker: int, given: argparse.Namespace
+    port: int, head: dict[str, str], worker: int, given: argparse.Namespace
 ) -> tuple[dict[str, Times], dict[str, Times], Import]:
     """Read idle and then during an import."""
-    needs = [item["id"] for item in client.get("/v1/needs?limit=100").json()["items"]]
-    reader = Reader(
-        port,
-        {
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}/v1", headers=head, timeout=60) as client:
+        needs = [item["id"] for item in (await client.get("/needs?limit=100")).json()["items"]]
+        asked = {
             "list of 50": [request("GET", "/v1/needs?limit=50", head)],
             "one need": [request("GET", f"/v1/needs/{id_}", head) for id_ in needs],
-        },
-        given.rate,
-    )
-    idle_until = [time.monotonic() + 3]
-
-    async def idle() -> bool:
-        return time.monotonic() > idle_until[0]
-
-    # The first seconds warm up: connections, statements.
-    await reader.read_until(idle)
-    idle_until[0] = time.monotonic() + given.idle
-    before = await reader.read_until(idle)
-    content = b"".join(json_lines.write(rows(given.rows, BEFORE)))
-    memory = highest = cost(worker)["rss_mb"]
-    begun = time.monotonic()
-    asked = client.post("/v1/imports", files={"file": ("rows.jsonl", content)}).raise_for_status().json()
-    size = len(content)
-    del content
-    state = asked["state"]
-    async with httpx.AsyncClient(base_url=str(client.base_url), headers=head, timeout=60) as looking:
+        }
+        reader = Reader(port, asked, given.rate)
+        # The first seconds warm up: connections, statements.
+        await reader.read_until(after(3))
+        before = await reader.read_until(after(given.idle))
+        content = b"".join(json_lines.write(rows(given.rows, BEFORE)))
+        memory = highest = cost(worker)["rss_mb"]
+        begun = time.monotonic()
+        answer = await client.post("/imports", files={"file": ("rows.jsonl", content)})
+        path = f"/imports/{answer.raise_for_status().json()['id']}"
+        state = ""
 
         async def ended() -> bool:
             nonlocal state, highest
             highest = max(highest, cost(worker)["rss_mb"])
-            state = (await looking.get(f"/v1/imports/{asked['id']}")).json()["state"]
+            state = (await client.get(path)).json()["state"]
             return state in ENDED
 
         during = await reader.read_until(ended)
     took = time.monotonic() - begun
     assert state == ImportState.COMPLETED, state
-    return before, during, Import(given.rows / took, highest - memory, size / 1e6)
+    return before, during, Import(given.rows / took, highest - memory, len(content) / 1e6)
+
+
+def after(seconds: float) -> Callable[[], Awaitable[bool]]:
+    """Say that it is over when these seconds have passed."""
+    until = time.monotonic() + seconds
+
+    async def over() -> bool:
+        return time.monotonic() > until
+
+    return over
 
 
 def told(

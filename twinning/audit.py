@@ -9,6 +9,7 @@ name and is not noted.
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from sqlalchemy import ColumnElement, or_
@@ -108,11 +109,17 @@ def note(
         "object_type": action.partition(".")[0],
         "object_id": object_id,
         "city_id": city_id,
-        "fields": sorted({_ONE_FIELD.get(name, name) for name in fields}),
+        "fields": _named(frozenset(fields)),
         "address": actor.address,
     }
     session.info.setdefault("audit", []).append(entry)
     before_commit(session, "audit", _write)
+
+
+@lru_cache(maxsize=1024)
+def _named(fields: frozenset[str]) -> list[str]:
+    """Name fields as a shape does; the rows of a file mostly have the same, and so one list."""
+    return sorted({_ONE_FIELD.get(name, name) for name in fields})
 
 
 def _write(session: Session) -> None:

@@ -16,7 +16,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import uuid_utils.compat as uuid7s
+import uuid_utils
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -27,6 +27,7 @@ from sqlalchemy import (
     Insert,
     String,
     Table,
+    bindparam,
     cast,
     create_engine,
     event,
@@ -70,7 +71,7 @@ SQLModel.metadata.naming_convention = {
 
 def new_id() -> str:
     """Make a UUIDv7: ids sort by the time they were made."""
-    return str(uuid7s.uuid7())
+    return str(uuid_utils.uuid7())
 
 
 def is_id(text: str) -> bool:
@@ -146,7 +147,7 @@ def hold_log(session: Session) -> None:
 
 # The order of what is done last in a transaction: whoever waits for another's rows does so before the log
 # is held, so that nobody who holds it waits for somebody who wants it.
-STEPS = ("marks", "audit", "switches", "changes", "events")
+STEPS = ("marks", "audit", "work", "switches", "changes", "events")
 
 
 def before_commit(session: Session, name: str, step: Callable[[Session], None]) -> None:
@@ -218,6 +219,13 @@ class Database:
                 whole.info.setdefault(name, []).extend(held)
             elif isinstance(held, dict | set):
                 whole.info.setdefault(name, type(held)()).update(held)
+
+    def divide(self, session: Session) -> None:
+        """End a part of a transaction: the next one reads all anew. What is new is written in the end."""
+        if session.dirty or session.deleted:
+            session.flush()
+        for row in session.identity_map.values():
+            session.expunge(row)
 
     def prepare(self, session: Session) -> None:
         """Do the steps put off to the end, in their order; a second time there are none."""
@@ -365,6 +373,10 @@ def in_batches(items: Collection[str], size: int = 500) -> Iterator[list[str]]:
     return (ordered[start : start + size] for start in range(0, len(ordered), size))
 
 
+# Written once, and asked without a flush of what is not written yet: each request with a key asks it.
+_TRY_LOCK = select(func.pg_try_advisory_xact_lock(bindparam("number", type_=BigInteger)))
+
+
 def try_lock(session: Session, name: str) -> bool:
     """Take a lock that ends with this transaction, or say at once that another holds it.
 
@@ -372,7 +384,7 @@ def try_lock(session: Session, name: str) -> bool:
     """
     if session.get_bind().dialect.name == "sqlite":
         return True
-    return bool(session.scalar(select(func.pg_try_advisory_xact_lock(_number_of(name)))))
+    return bool(session.connection().execute(_TRY_LOCK, {"number": _number_of(name)}).scalar_one())
 
 
 def lock(session: Session, name: str) -> None:

@@ -2,7 +2,7 @@
 """Many listings at once, as imports bring them: found and registered in few statements."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import tuple_
 from sqlmodel import Session, col, select
@@ -15,6 +15,9 @@ from twinning.lifecycle import Hand
 from twinning.listing_shapes import ListingPublic, NeedPublic, PracticePublic
 from twinning.listings import Listing, ListingCreate
 from twinning.terms import ListingKind, ListingState, Work
+
+# More would be cheaper, and hold the one writer of SQLite for longer.
+MATCHED_TOGETHER: Final = 25
 
 
 def register_all(
@@ -34,10 +37,17 @@ def register_all(
         text = listings.written(columns)
         marks = repeats.marks_of(columns["city_id"], columns["kind"], text)
         repeats.mark(session, columns["id"], marks, new=True)
-    work.enqueue_new(session, Work.MATCH_LISTING, [columns["id"] for columns in made])
+    _ask_for_matching(session, [columns["id"] for columns in made])
     if any(map(listings.is_over, made)):
         work.enqueue(session, Work.DEADLINES, listings.ALL)
     return [_shown_new(columns, wanted) for columns, (_, wanted) in zip(made, rows, strict=True)]
+
+
+def _ask_for_matching(session: Session, ids: Sequence[str]) -> None:
+    """Ask for the matching of new listings, some in a unit; each unit bears the name of its first."""
+    for start in range(0, len(ids), MATCHED_TOGETHER):
+        some = ids[start : start + MATCHED_TOGETHER]
+        work.enqueue(session, Work.MATCH_BATCH, some[0], {"listings": some})
 
 
 def _shown_new(columns: dict[str, Any], wanted: ListingCreate) -> ListingPublic:

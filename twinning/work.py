@@ -15,8 +15,7 @@ from typing import Any
 from sqlalchemy import BigInteger, UniqueConstraint, delete, func, select, tuple_, update
 from sqlmodel import Field, Session, SQLModel, col
 
-from twinning.database import Id, Instant, Json, new_id, now, put, ring_after
-from twinning.inserting import insert_all
+from twinning.database import Id, Instant, Json, before_commit, new_id, now, put, ring_after
 from twinning.terms import Bell, Work
 
 # A unit that kills or fails every worker which takes it is set aside after so many.
@@ -63,26 +62,26 @@ def enqueue(session: Session, kind: Work, subject: str, payload: dict[str, Any] 
 def enqueue_all(
     session: Session, kind: Work, subjects: Sequence[str], payload: dict[str, Any] | None = None
 ) -> None:
-    """Ask for the same work on some subjects, in one statement; in their order, as all who wait for them."""
+    """Ask for the same work on some subjects."""
     if not subjects:
         return
-    moment = now()
-    put(
-        session,
-        WorkUnit,
-        [_unit(kind, subject, payload or {}, moment, moment) for subject in sorted(subjects)],
-        ["kind", "subject"],
-        ["payload", "due_at", "fence", "tries", "leased_by", "error"],
-    )
+    session.info.setdefault("work", {}).update(((kind, subject), payload or {}) for subject in subjects)
+    before_commit(session, "work", _write)
     ring_after(session, BELLS.get(kind, Bell.MATCH))
 
 
-def enqueue_new(session: Session, kind: Work, subjects: Sequence[str]) -> None:
-    """Ask for the same work on subjects that are new, of which none can have been asked for before."""
+def _write(session: Session) -> None:
+    """Write all that this transaction asks for, in one order, as everybody who waits for such rows."""
     moment = now()
-    insert_all(session, WorkUnit, [_unit(kind, subject, {}, moment, moment) for subject in subjects])
-    if subjects:
-        ring_after(session, BELLS.get(kind, Bell.MATCH))
+    asked: dict[tuple[Work, str], dict[str, Any]] = session.info.pop("work")
+    units = [_unit(kind, subject, asked[kind, subject], moment) for kind, subject in sorted(asked)]
+    put(
+        session,
+        WorkUnit,
+        units,
+        ["kind", "subject"],
+        ["payload", "due_at", "fence", "tries", "leased_by", "error"],
+    )
 
 
 def plan(session: Session, kind: Work, subject: str, due_at: datetime) -> None:
@@ -90,7 +89,7 @@ def plan(session: Session, kind: Work, subject: str, due_at: datetime) -> None:
 
     What was set aside gets another chance: regular work may have failed for a reason that is mended.
     """
-    put(session, WorkUnit, [_unit(kind, subject, {}, due_at, now())], ["kind", "subject"], [])
+    put(session, WorkUnit, [_unit(kind, subject, {}, due_at)], ["kind", "subject"], [])
     session.execute(
         update(WorkUnit)
         .where(col(WorkUnit.kind) == kind, col(WorkUnit.subject) == subject, col(WorkUnit.due_at).is_(None))
@@ -98,9 +97,8 @@ def plan(session: Session, kind: Work, subject: str, due_at: datetime) -> None:
     )
 
 
-def _unit(
-    kind: Work, subject: str, payload: dict[str, Any], due_at: datetime, moment: datetime
-) -> dict[str, Any]:
+def _unit(kind: Work, subject: str, payload: dict[str, Any], due_at: datetime) -> dict[str, Any]:
+    moment = now()
     return {
         "id": new_id(),
         "kind": kind,
