@@ -53,10 +53,11 @@ def _ask_for_matching(session: Session, ids: Sequence[str]) -> None:
 def _shown_new(columns: dict[str, Any], wanted: ListingCreate) -> ListingPublic:
     """Show a new listing without reading it back; its form has been checked, and is not checked again."""
     shape = NeedPublic if columns["kind"] is ListingKind.NEED else PracticePublic
-    fields = {**columns, **wanted.__dict__, "suggested_themes": None, "unmet": None}
     # What the house has decided, though the form may have said otherwise.
-    fields |= {name: columns[name] for name in ("state", "expires_on") if name in columns}
-    return shape.model_construct(**{name: fields[name] for name in shape.model_fields})
+    decided = {name: columns[name] for name in ("state", "expires_on") if name in columns}
+    unknown = {"suggested_themes": None, "unmet": None}
+    # What the shape does not know of all this is left out.
+    return shape.model_construct(**columns | wanted.__dict__ | decided | unknown)
 
 
 def references_of(
