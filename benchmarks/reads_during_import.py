@@ -14,7 +14,6 @@ that of the idle house.
 
 import argparse
 import asyncio
-import io
 import sys
 import tempfile
 import time
@@ -34,14 +33,12 @@ from benchmarks._databases import KINDS, fresh_database
 from benchmarks._load import request
 from benchmarks._processes import cost
 from benchmarks.api import PLACES, serving
-from services.matcher.importing import Importer
 from tests.servers import own_broker, running
-from twinning import imports, json_lines, keys
+from twinning import json_lines, keys
 from twinning.database import Database
 from twinning.imports import ENDED
 from twinning.keys import ApiKeyCreate
-from twinning.settings import PREFIX, Settings
-from twinning.table_files import TableFormat
+from twinning.settings import PREFIX
 from twinning.terms import ImportState, Role
 
 CITIES: Final = 200
@@ -81,15 +78,12 @@ def rows(count: int, first: int) -> Iterator[dict[str, Any]]:
         }
 
 
-def fill(database: Database) -> str:
-    """Have a catalogue to read before the import; gives a key."""
+def new_key(url: str) -> str:
+    """Make a staff key."""
+    database = Database(url)
     with database.transaction() as session:
-        key, shown = keys.create(session, ApiKeyCreate(role=Role.STAFF, name="Benchmark"))
-        content = b"".join(json_lines.write(rows(BEFORE, 0)))
-        imports.ask(session, key.id, "before.jsonl", TableFormat.JSONL, len(content), io.BytesIO(content))
-    importer = Importer(database, Settings(), "benchmark")
-    while importer.take():
-        pass
+        _, shown = keys.create(session, ApiKeyCreate(role=Role.STAFF, name="Benchmark"))
+    database.close()
     return shown
 
 
@@ -140,9 +134,7 @@ def measure(kind: str, given: argparse.Namespace) -> bool:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="twinning-bench-")))
         url = stack.enter_context(fresh_database(kind))
-        database = Database(url)
-        key = fill(database)
-        database.close()
+        key = new_key(url)
         broker = stack.enter_context(own_broker(folder))
         env = {"DATABASE_URL": url, "BROKER_URL": broker.url, "RATE_PER_MINUTE": "0", "LOG_FORMAT": "json"}
         ours = [sys.executable, "-m", "services.cli.main"]
@@ -153,21 +145,22 @@ def measure(kind: str, given: argparse.Namespace) -> bool:
         client = stack.enter_context(
             httpx.Client(base_url=f"http://127.0.0.1:{served.port}", headers=head, timeout=60)
         )
-        settle(client)
+        fill(client)
         return told(kind, given, *uvloop.run(compare(served.port, head, worker.pid, given)))
 
 
-def settle(client: httpx.Client) -> None:
-    """Wait until what was there before has been matched."""
-    while (due := _matching_due(client)) is None or due > 0:
+def fill(client: httpx.Client) -> None:
+    """Have a catalogue to read before the import, all of it matched, and a worker that has met an import."""
+    content = b"".join(json_lines.write(rows(BEFORE, 0)))
+    path = client.post("/v1/imports", files={"file": ("before.jsonl", content)}).headers["location"]
+    while client.get(path).json()["state"] not in ENDED or _matching_due(client):
         time.sleep(0.5)
 
 
-def _matching_due(client: httpx.Client) -> float | None:
+def _matching_due(client: httpx.Client) -> float:
     lines = client.get("/metrics").text.splitlines()
     due = [line for line in lines if line.startswith("twinning_work_due{") and "match_" in line]
-    works = any(line.startswith('twinning_workers{service="matcher"} 1') for line in lines)
-    return sum(float(line.rpartition(" ")[2]) for line in due) if works else None
+    return sum(float(line.rpartition(" ")[2]) for line in due)
 
 
 @dataclass(frozen=True)
