@@ -12,7 +12,8 @@ from sqlmodel import Field, Session, SQLModel, col, select
 from twinning import catalogue, gazetteer, namesakes, work
 from twinning.catalogue import Subject
 from twinning.city_names import Named, is_same
-from twinning.database import Id, Instant, Json, in_batches, is_id, new_id, now
+from twinning.database import is_id, new_id, now
+from twinning.dialects import Id, Instant, Json
 from twinning.errors import Conflict, NotFound
 from twinning.fields import (
     Count,
@@ -28,6 +29,7 @@ from twinning.fields import (
     Text,
     Website,
 )
+from twinning.many_rows import in_batches
 from twinning.reference import region_of
 from twinning.terms import CityState, Region, Work
 

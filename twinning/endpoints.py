@@ -20,7 +20,8 @@ from sqlalchemy import (
 )
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from twinning.database import Id, Instant, Json, hold_log, new_id, now
+from twinning.database import hold_log, new_id, now
+from twinning.dialects import Id, Instant, Json
 from twinning.errors import NotFound
 from twinning.events import EventType, Facets
 from twinning.keys import Caller

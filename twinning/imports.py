@@ -14,7 +14,8 @@ from sqlalchemy import BigInteger, LargeBinary, delete, func, insert
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from twinning import audit, work
-from twinning.database import Id, Instant, Json, new_id, now
+from twinning.database import new_id, now
+from twinning.dialects import Id, Instant, Json
 from twinning.errors import Conflict, NotFound
 from twinning.fields import Shape
 from twinning.rows import Row, Wrong, told

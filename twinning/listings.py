@@ -14,7 +14,8 @@ from sqlmodel import Field, Session, SQLModel, col, select
 from twinning import catalogue, lifecycle, repeats, work
 from twinning.catalogue import Subject
 from twinning.cities import City
-from twinning.database import Id, Instant, Json, holds, new_id, now
+from twinning.database import new_id, now
+from twinning.dialects import Id, Instant, Json, holds
 from twinning.errors import Conflict, NotFound
 from twinning.forms import NeedCreate, NeedUpdate, PracticeCreate, PracticeUpdate
 from twinning.keys import Caller

@@ -11,7 +11,7 @@ from sqlalchemy import delete, insert, select
 from sqlmodel import Field, Session, SQLModel, col
 
 from twinning.city_names import Named
-from twinning.database import Id, lock
+from twinning.dialects import Id, lock
 
 LOCK = "city names"
 

@@ -15,11 +15,13 @@ from sqlalchemy import BigInteger, ColumnElement, ScalarSelect, func, insert, tr
 from sqlmodel import Field, Session, SQLModel, col, or_, select
 
 from twinning import endpoints
-from twinning.database import Id, Instant, Json, before_commit, draw, new_id, now, ring_after, table_of
+from twinning.database import before_commit, draw, new_id, now, ring_after
+from twinning.dialects import Id, Instant, Json
 from twinning.endpoints import Delivery, WebhookEndpoint
 from twinning.errors import Invalid, NotFound
 from twinning.events import Event, EventType, Facets
 from twinning.keys import ApiKey, Caller, caller_of, is_live
+from twinning.many_rows import table_of
 from twinning.terms import Bell
 
 # A longer body is sent thin.

@@ -14,7 +14,8 @@ from sqlalchemy import BigInteger, LargeBinary, func, update
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from twinning import work
-from twinning.database import Id, Instant, Json, new_id, now
+from twinning.database import new_id, now
+from twinning.dialects import Id, Instant, Json
 from twinning.errors import Conflict, NotFound
 from twinning.fields import Countries, Flag, Ids, Shape, Themes
 from twinning.keys import Caller
