@@ -16,7 +16,7 @@ from services.cli.main import app
 from services.matcher.importing import Importer
 from services.matcher.matching import Matcher
 from tests.streams import Street, street
-from twinning import examples
+from twinning import catalogue_examples
 from twinning.settings import Settings
 
 
@@ -53,16 +53,18 @@ def read(house: Street, path: str) -> list[dict[str, Any]]:
 
 def populate(house: Street) -> None:
     """A city with a reference and a contact, one without, and listings with texts that are hard to write."""
-    cork = register(house, "/cities", {**examples.CITY_REQUEST, "networks": ["a|b", " c ", "=x"]})
+    cork = register(house, "/cities", {**catalogue_examples.CITY_REQUEST, "networks": ["a|b", " c ", "=x"]})
     bare = register(
         house, "/cities", {"name": "Suwon", "country": "KR", "latitude": -1.5, "longitude": 127.03}
     )
     hard = "- one\r\n- two _x000D_ \\| 'x\n\n=1+1"
-    register(house, f"/cities/{cork['id']}/practices", {**examples.PRACTICE_REQUEST, "description": hard})
+    register(
+        house, f"/cities/{cork['id']}/practices", {**catalogue_examples.PRACTICE_REQUEST, "description": hard}
+    )
     register(
         house,
         f"/cities/{bare['id']}/needs",
-        {**examples.NEED_REQUEST, "external_ref": None, "title": "+1 ÷ 한"},
+        {**catalogue_examples.NEED_REQUEST, "external_ref": None, "title": "+1 ÷ 한"},
     )
     register(house, f"/cities/{bare['id']}/needs", {"title": "Draft", "description": "d", "state": "draft"})
 

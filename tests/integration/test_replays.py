@@ -24,7 +24,7 @@ from tests.hooks import (
 )
 from tests.receiver import Receiver
 from tests.servers import Server
-from twinning import endpoints, examples, outbox, replays, switching, work
+from twinning import catalogue_examples, endpoints, outbox, replays, switching, work
 from twinning.cities import CityPublic
 from twinning.database import Database, now
 from twinning.endpoints import Delivery, WebhookEndpoint
@@ -38,7 +38,7 @@ HOUR = timedelta(hours=1)
 
 def register(database: Database, count: int, country: str = "IE") -> list[str]:
     """Record events of so many cities, one after another; gives the events' ids."""
-    city = CityPublic.model_validate({**examples.CITY_SHOWN, "country": country})
+    city = CityPublic.model_validate({**catalogue_examples.CITY_SHOWN, "country": country})
     with database.transaction() as session:
         return [outbox.record(session, CityRegistered(data=city)) for _ in range(count)]
 
