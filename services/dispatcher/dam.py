@@ -38,7 +38,7 @@ class DammedConnector(aiohttp.TCPConnector):
 
     def __init__(self, **options: object) -> None:
         super().__init__(**options)  # type: ignore[arg-type]
-        # The library has no public way to choose it; `test_client.py` holds that it is used.
+        # The library has no public way to choose it; `test_dam.py` holds that it is used.
         self._factory = functools.partial(DammedHandler, loop=self._loop)  # type: ignore[assignment]
 
 
