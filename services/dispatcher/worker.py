@@ -11,6 +11,7 @@ from services.broker import make_app, make_worker
 from services.dispatcher.courier import Courier
 from services.dispatcher.errands import Errands
 from services.dispatcher.tasks import register
+from services.watch import Watch
 from twinning import clocks, keyring
 from twinning.database import Database
 from twinning.settings import Settings
@@ -20,6 +21,8 @@ from twinning.workers import Heart
 
 # From SIGTERM to the end of the process no supervisor should have to wait for longer.
 STOP_S = 3.0
+# Every delivery rings the same bell, and errands are not so pressing that each ring should be a look.
+REST_S = 0.2
 
 
 def run(settings: Settings) -> int:
@@ -43,7 +46,9 @@ def run(settings: Settings) -> int:
     keyring.must_open(database)
     clocks.must_agree_at_start(database)
     courier = Courier(database, settings, name)
-    errands = Errands(database, settings, name)
+    errands = Watch(
+        "errands", Errands(database, settings, name).go_on, settings.scan_interval_s, rest_s=REST_S
+    )
     register(app, wake)
 
     def halt(**_: object) -> None:

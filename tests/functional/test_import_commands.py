@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 from services.cli.main import app
 from services.matcher.importing import Importer
 from services.matcher.matching import Matcher
+from services.watch import Watch
 from tests.streams import Street, street
 from twinning import catalogue_examples
 from twinning.settings import Settings
@@ -24,10 +25,11 @@ from twinning.settings import Settings
 def house(database_url: str) -> Iterator[Street]:
     """A served house whose worker imports."""
     with street(database_url) as place:
-        importer = Importer(place.database, Settings(scan_interval_s=0.05), "i1")
-        importer.start()
+        importer = Importer(place.database, Settings(), "i1")
+        watch = Watch("importing", importer.go_on, 0.05, at_the_end=importer.let_go)
+        watch.start()
         yield place
-        importer.stop(10)
+        watch.stop(10)
 
 
 def run(house: Street, *words: object) -> Result:

@@ -12,6 +12,7 @@ from sqlalchemy import delete
 from sqlmodel import Session, col, select
 
 from services.dispatcher.errands import GIVEN_UP, Errands
+from services.watch import Watch
 from tests.hooks import (
     courier,
     deliveries,
@@ -237,13 +238,13 @@ def test_a_bell_starts_a_replay(database: Database) -> None:
     """Asking for a replay rings the dispatchers, who do it at once without the scan."""
     register(database, 2)
     row = subscribe(database, "http://127.0.0.1:9/", event_types=["city.*"])
-    errands = Errands(database, settings_for(database.url, scan_interval_s=60), "dispatcher-1")
-    errands.start()
-    database.ring = lambda _bell: errands.wake()
+    watch = Watch("errands", Errands(database, settings_for(database.url), "dispatcher-1").go_on, 60)
+    watch.start()
+    database.ring = lambda _bell: watch.wake()
     replay_id = ask(database, row, ReplayOnly.MISSING)
 
     eventually(lambda: read(database, replay_id).state == "completed")
-    errands.stop(5)
+    watch.stop(5)
     assert reload(database, row).enabled
 
 
