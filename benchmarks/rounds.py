@@ -86,7 +86,7 @@ def fill(database: Database, count: int, each: int) -> int:
                 for place in range(each):
                     text = sides[place % 2][number * each + place]
                     shape = (NeedCreate, PracticeCreate)[place % 2]
-                    listings.register(session, city, shape(title=text[:60], description=text))
+                    listings.register(session, city.id, shape(title=text[:60], description=text))
     return total
 
 

@@ -2,11 +2,13 @@
 """Cities: their table, their shapes, how they change; a city's region follows from its country."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import cache
+from typing import Any, Final
 
 from pydantic import Field as ShapeField
-from sqlalchemy import Index, or_, text
+from sqlalchemy import Index, Select, bindparam, or_, sql, text
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from twinning import catalogue, gazetteer, namesakes, work
@@ -32,6 +34,8 @@ from twinning.fields import (
 from twinning.many_rows import in_batches
 from twinning.reference import region_of
 from twinning.terms import CityState, Region, Work
+
+ABSENT: Final = "There is no such city."
 
 
 class City(SQLModel, table=True):
@@ -200,13 +204,36 @@ def withdraw(session: Session, city: City) -> None:
     _announce(session, city)
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A registered city that is held: what those need to know of it who change its listings."""
+
+    id: str
+    country: str
+
+
 def get(session: Session, city_id: str, *, hold: bool = False) -> City:
     """Find a registered city, held until the commit when it is to be changed; raises `NotFound`."""
     # What was read before the wait may have changed meanwhile.
     city = session.get(City, city_id, with_for_update=hold, populate_existing=hold)
     if city is None or city.state == CityState.WITHDRAWN:
-        raise NotFound("There is no such city.")
+        raise NotFound(ABSENT)
     return city
+
+
+def hold(session: Session, city_id: str) -> Held:
+    """Hold a registered city until the commit, for those who add to it and change nothing of it itself."""
+    row = session.connection().execute(_holding(), {"city_id": city_id}).first()
+    if row is None:
+        raise NotFound(ABSENT)
+    return Held(row.id, row.country)
+
+
+@cache
+def _holding() -> Select[str, str]:
+    """Build the statement once that holds a city: each registration of a listing asks it."""
+    named = (col(City.id) == bindparam("city_id"), col(City.state) == CityState.REGISTERED)
+    return sql.select(col(City.id), col(City.country)).where(*named).with_for_update()
 
 
 def named(session: Session, names: Collection[str], *, hold: bool = False) -> dict[str, City]:

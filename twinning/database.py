@@ -150,6 +150,13 @@ class Database:
             elif isinstance(held, dict | set):
                 whole.info.setdefault(name, type(held)()).update(held)
 
+    def divide(self, session: Session) -> None:
+        """End a part of a transaction: the next one reads all anew. What is new is written in the end."""
+        if session.dirty or session.deleted:
+            session.flush()
+        for row in session.identity_map.values():
+            session.expunge(row)
+
     def prepare(self, session: Session) -> None:
         """Do the steps put off to the end, in their order; a second time there are none."""
         session.flush()

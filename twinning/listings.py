@@ -6,9 +6,10 @@ Both kinds live in one table, since they are registered, matched and withdrawn a
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Index, false, or_, text, true
+from sqlalchemy import Index, Select, bindparam, false, or_, sql, text, true
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from twinning import catalogue, lifecycle, repeats, work
@@ -21,7 +22,8 @@ from twinning.forms import NeedCreate, NeedUpdate, PracticeCreate, PracticeUpdat
 from twinning.keys import Caller
 from twinning.languages import ENGLISH, detect
 from twinning.lifecycle import Hand, state_after
-from twinning.listing_shapes import ListingPublic, NeedPublic, PracticePublic
+from twinning.listing_shapes import Like, ListingPublic, NeedPublic, PracticePublic
+from twinning.many_rows import table_of
 from twinning.reference import THEMES
 from twinning.terms import ListingKind, ListingState, Region, Work
 
@@ -110,11 +112,11 @@ def kind_of(wanted: ListingCreate) -> ListingKind:
     return ListingKind.PRACTICE if isinstance(wanted, PracticeCreate) else ListingKind.NEED
 
 
-def register(session: Session, city: City, wanted: ListingCreate, hand: Hand = HOUSE) -> Listing:
+def register(session: Session, city_id: str, wanted: ListingCreate, hand: Hand = HOUSE) -> Listing:
     """Register a listing of a city and ask for its matching; raises `Conflict` for a taken reference."""
     kind = kind_of(wanted)
-    _keep_reference_free(session, city.id, kind, wanted.external_ref)
-    listing = Listing(**new_columns(city.id, wanted, hand))
+    _keep_reference_free(session, city_id, kind, wanted.external_ref)
+    listing = Listing(**new_columns(city_id, wanted, hand))
     session.add(listing)
     repeats.mark(session, listing.id, marks_of(listing), new=True)
     _announce(session, listing)
@@ -297,12 +299,26 @@ def public(listing: Listing) -> ListingPublic:
     return _PUBLIC[listing.kind].model_validate(listing)
 
 
-def repeated(session: Session, listing: Listing) -> list[Listing]:
-    """Give other listings of the city and kind that say nearly the same as this one."""
-    ids = repeats.sharing_a_mark(session, marks_of(listing), listing.id)
+def repeated(session: Session, listing: Listing) -> list[Like]:
+    """Give other listings of its city that say nearly the same as one whose words were just taken in."""
+    ids = repeats.sharing_a_mark(session, listing.id)
+    if not ids:
+        return []
     text = _written(listing)
-    others = session.exec(select(Listing).where(col(Listing.id).in_(ids)).order_by(col(Listing.id)))
-    return [other for other in others if repeats.is_repeat(text, _written(other))]
+    others = session.connection().execute(_texts_of(), {"ids": ids}).mappings()
+    return [
+        Like(other["id"], other["kind"], other["title"])
+        for other in others
+        if repeats.is_repeat(text, written(dict(other)))
+    ]
+
+
+@cache
+def _texts_of() -> Select[Any]:
+    """Build the statement once that reads what some listings say, in the order of their ids."""
+    named = col(Listing.id).in_(bindparam("ids", expanding=True))
+    columns = (table_of(Listing).c[name] for name in ("id", "kind", *_TEXTS))
+    return sql.select(*columns).where(named).order_by(col(Listing.id))
 
 
 def marks_of(listing: Listing) -> list[int]:

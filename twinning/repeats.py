@@ -8,13 +8,14 @@ shares one is compared word by word. So the cost does not grow with the number o
 
 import re
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from functools import cache
 from hashlib import blake2b
 from itertools import pairwise
 from typing import Final
 
 from rapidfuzz.distance import Indel
-from sqlalchemy import BigInteger, delete, insert, select
+from sqlalchemy import BigInteger, Select, bindparam, delete, insert, select
 from sqlmodel import Field, Session, SQLModel, col
 
 from twinning.database import before_commit
@@ -57,12 +58,23 @@ def is_repeat(text: str, other: str) -> bool:
     return similarity >= NEARLY
 
 
-def sharing_a_mark(session: Session, marks: Collection[int], besides: str) -> Sequence[str]:
-    """Give the ids of a few listings other than `besides` that bear one of these marks, oldest first."""
+def sharing_a_mark(session: Session, listing_id: str) -> Sequence[str]:
+    """Give the ids of a few others that share a mark with one marked in this transaction, oldest first."""
+    marks = session.info["marks"][listing_id][0]
+    if not marks:
+        return []
+    named = {"besides": listing_id} | {f"mark_{place}": marks[place % len(marks)] for place in range(MARKS)}
+    return session.connection().execute(_sharing(), named).scalars().all()
+
+
+@cache
+def _sharing() -> Select[str]:
+    """Build the statement once that finds who bears one of some marks: each registration asks it."""
+    marks = [bindparam(f"mark_{place}", type_=BigInteger) for place in range(MARKS)]
     query = select(col(ListingMark.listing_id)).where(
-        col(ListingMark.mark).in_(marks), col(ListingMark.listing_id) != besides
+        col(ListingMark.mark).in_(marks), col(ListingMark.listing_id) != bindparam("besides")
     )
-    return session.scalars(query.distinct().order_by(col(ListingMark.listing_id)).limit(MOST)).all()
+    return query.distinct().order_by(col(ListingMark.listing_id)).limit(MOST)
 
 
 def mark(session: Session, listing_id: str, marks: Sequence[int], *, new: bool = False) -> None:

@@ -9,7 +9,7 @@ round; the whole of it and a webhook endpoint are for the key that asked for it.
 from sqlmodel import Session
 
 from twinning import cities, endpoints, imports, listings, replays, rounds, suggestions
-from twinning.cities import City
+from twinning.cities import City, Held
 from twinning.endpoints import Delivery, WebhookEndpoint
 from twinning.errors import Forbidden, NotFound
 from twinning.imports import Import
@@ -34,6 +34,13 @@ def changeable_city(session: Session, caller: Caller, city_id: str) -> City:
     return city
 
 
+def held_city(session: Session, caller: Caller, city_id: str) -> Held:
+    """Find a city whose listings are to be changed and hold it."""
+    city = cities.hold(session, city_id)
+    caller.must_own(city.id, city.country)
+    return city
+
+
 def whole_city(session: Session, caller: Caller, city_id: str) -> City:
     """Find a city of which everything may be read, a withdrawn one as well."""
     city = session.get(City, city_id)
@@ -52,12 +59,12 @@ def readable_listing(session: Session, caller: Caller, kind: ListingKind, listin
 
 def changeable_listing(
     session: Session, caller: Caller, kind: ListingKind, listing_id: str
-) -> tuple[City, Listing]:
+) -> tuple[Held, Listing]:
     """Find a listing to be changed, with its city, and hold both; the city first, as those who add do."""
     seen = readable_listing(session, caller, kind, listing_id)
     if not _owns(session, caller, seen):
         raise Forbidden(f"This key may read this {kind} and not change it.")
-    city = cities.get(session, seen.city_id, hold=True)
+    city = cities.hold(session, seen.city_id)
     return city, listings.get(session, kind, listing_id, hold=True)
 
 

@@ -52,7 +52,8 @@ class Envelope:
         self.app = app
         self.refuse = refuse
         self.answered = answered
-        self.headers = {**_HEADERS, **headers}
+        # Laid out once as they are sent: each answer gets them.
+        self.headers = Headers({**_HEADERS, **headers}).raw
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102
         if scope["type"] != "http":
@@ -72,8 +73,10 @@ class Envelope:
                 self.answered(scope, status, time.perf_counter() - begun)
                 headers = MutableHeaders(scope=message)
                 headers[REQUEST_ID] = request_id
-                for name, value in (*scope["told"].items(), *self.headers.items()):
+                for name, value in scope["told"].items():
                     headers.setdefault(name, value)
+                there = {name for name, _ in headers.raw}
+                headers.raw.extend(each for each in self.headers if each[0] not in there)
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
