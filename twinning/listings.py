@@ -24,6 +24,7 @@ from twinning.languages import ENGLISH, detect
 from twinning.lifecycle import Hand, state_after
 from twinning.listing_shapes import Like, ListingPublic, NeedPublic, PracticePublic
 from twinning.many_rows import table_of
+from twinning.pages import page
 from twinning.reference import THEMES
 from twinning.terms import ListingKind, ListingState, Region, Work
 
@@ -250,6 +251,11 @@ def listed(
     if not caller.is_staff:
         mine = or_(col(City.id) == caller.city_id, col(City.country).in_(caller.countries))
         query = query.where(or_(col(Listing.state) == ListingState.PUBLISHED, mine))
+    if theme is not None:
+        query = query.where(holds(session, Listing.themes, theme))
+    if text is not None:
+        found = (col(getattr(Listing, name)).icontains(text, autoescape=True) for name in _TEXTS)
+        query = query.where(or_(*found))
     equal: dict[Any, Any] = {
         Listing.city_id: city_id,
         City.country: country,
@@ -259,17 +265,7 @@ def listed(
         Listing.unmet: unmet,
         Listing.stale: stale,
     }
-    for column, value in equal.items():
-        if value is not None:
-            query = query.where(column == value)
-    if theme is not None:
-        query = query.where(holds(session, Listing.themes, theme))
-    if text is not None:
-        found = (col(getattr(Listing, name)).icontains(text, autoescape=True) for name in _TEXTS)
-        query = query.where(or_(*found))
-    if after is not None:
-        query = query.where(col(Listing.id) > after)
-    return session.exec(query.order_by(col(Listing.id)).limit(most)).all()
+    return page(session, query, col(Listing.id), most, after, equal)
 
 
 def by_reference(
