@@ -8,6 +8,7 @@ import socket
 from celery import signals
 
 from services.broker import make_app, make_worker
+from services.dispatcher import dam
 from services.dispatcher.courier import Courier
 from services.dispatcher.errands import Errands
 from services.dispatcher.tasks import register
@@ -29,8 +30,10 @@ def run(settings: Settings) -> int:
     """Deliver until SIGTERM or SIGINT; gives the exit code of the process.
 
     The courier starts before the broker is reached and works without it, by its scan. Raises
-    `WrongSetting` when the settings name no broker, `Unready` when the clock is not the database's.
+    `WrongSetting` when the settings name no broker, `Unready` when the clock is not the database's or the
+    HTTP client is one that we cannot bound.
     """
+    dam.must_hold()
     app = make_app(settings)
     # The task takes microseconds, so there is nothing that a soft shutdown could wait for.
     app.conf.update(worker_soft_shutdown_timeout=0.0, worker_enable_soft_shutdown_on_idle=False)
