@@ -14,8 +14,10 @@ from typing import Final
 from sqlalchemy import ColumnElement, insert, or_
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from twinning.database import Id, Instant, Json, before_commit, new_id, now, table_of
+from twinning.database import before_commit, new_id, now
+from twinning.dialects import Id, Instant, Json
 from twinning.fields import Shape
+from twinning.many_rows import table_of
 from twinning.terms import Role
 
 KEPT: Final = timedelta(days=730)

@@ -11,7 +11,9 @@ from enum import StrEnum
 from sqlalchemy import BigInteger, func, insert, select
 from sqlmodel import Field, Session, SQLModel, col
 
-from twinning.database import Id, Json, before_commit, draw, put, table_of
+from twinning.database import before_commit, draw
+from twinning.dialects import Id, Json
+from twinning.many_rows import put, table_of
 
 
 class Subject(StrEnum):

@@ -20,9 +20,11 @@ from sqlalchemy import (
 )
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from twinning.database import Id, Instant, Json, hold_log, new_id, now
+from twinning.database import hold_log, new_id, now
+from twinning.dialects import Id, Instant, Json
 from twinning.errors import NotFound
 from twinning.events import EventType
+from twinning.pages import page
 from twinning.signing import new_secret
 from twinning.terms import DeliveryState, Lane
 
@@ -171,11 +173,7 @@ def listed(
 ) -> Sequence[WebhookEndpoint]:
     """Give a key's endpoints (None: everybody's) in the order of their ids, callbacks of rounds left out."""
     query = select(WebhookEndpoint).where(col(WebhookEndpoint.round_id).is_(None))
-    if owner_id is not None:
-        query = query.where(WebhookEndpoint.owner_id == owner_id)
-    if after is not None:
-        query = query.where(col(WebhookEndpoint.id) > after)
-    return session.exec(query.order_by(col(WebhookEndpoint.id)).limit(most)).all()
+    return page(session, query, col(WebhookEndpoint.id), most, after, {WebhookEndpoint.owner_id: owner_id})
 
 
 def get(session: Session, endpoint_id: str, *, hold: bool = False) -> WebhookEndpoint:

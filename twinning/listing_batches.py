@@ -9,10 +9,11 @@ from sqlmodel import Session, col, select
 
 from twinning import catalogue, listings, repeats, work
 from twinning.catalogue import Subject
-from twinning.database import is_id, new_id, now, table_of
+from twinning.database import is_id, new_id, now
 from twinning.lifecycle import Hand
 from twinning.listing_shapes import ListingPublic, NeedPublic, PracticePublic
 from twinning.listings import Listing, ListingCreate
+from twinning.many_rows import table_of
 from twinning.terms import ListingKind, ListingState, Work
 
 

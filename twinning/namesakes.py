@@ -12,7 +12,8 @@ from sqlalchemy import Select, bindparam, delete, insert, select
 from sqlmodel import Field, Session, SQLModel, col
 
 from twinning.city_names import Named
-from twinning.database import Id, lock, table_of
+from twinning.dialects import Id, lock
+from twinning.many_rows import table_of
 
 LOCK = "city names"
 

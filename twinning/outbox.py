@@ -15,11 +15,13 @@ from sqlalchemy import BigInteger, ColumnElement, ScalarSelect, func, insert, tr
 from sqlmodel import Field, Session, SQLModel, col, or_, select
 
 from twinning import endpoints, receivers
-from twinning.database import Id, Instant, Json, before_commit, draw, new_id, now, ring_after, table_of
+from twinning.database import before_commit, draw, new_id, now, ring_after
+from twinning.dialects import Id, Instant, Json
 from twinning.endpoints import Delivery
 from twinning.errors import Invalid, NotFound
 from twinning.events import Event, EventType, Facets
 from twinning.keys import Caller
+from twinning.many_rows import table_of
 from twinning.receivers import Receiver
 from twinning.terms import Bell
 

@@ -9,7 +9,8 @@ from typing import Any, Self
 from sqlalchemy import Select, bindparam, or_, select
 from sqlmodel import Session, col
 
-from twinning.database import Instant, now
+from twinning.database import now
+from twinning.dialects import Instant
 from twinning.endpoints import WebhookEndpoint, matches_type
 from twinning.events import EventType, Facets
 from twinning.keys import ApiKey, Caller, caller_of

@@ -18,7 +18,9 @@ from rapidfuzz.distance import Indel
 from sqlalchemy import BigInteger, Select, bindparam, delete, insert, select
 from sqlmodel import Field, Session, SQLModel, col
 
-from twinning.database import Id, before_commit, table_of
+from twinning.database import before_commit
+from twinning.dialects import Id
+from twinning.many_rows import table_of
 
 # Two texts that share so much of their words, in order, say nearly the same.
 NEARLY: Final = 0.8

@@ -13,7 +13,8 @@ from sqlalchemy import BigInteger, Row, func, insert, select
 from sqlmodel import Field, Session, SQLModel, col
 
 from twinning import endpoints, switching, work
-from twinning.database import Id, Instant, new_id, now, ring_after
+from twinning.database import new_id, now, ring_after
+from twinning.dialects import Id, Instant
 from twinning.endpoints import Delivery, WebhookEndpoint
 from twinning.errors import Conflict, Invalid, NotFound
 from twinning.events import EventType, Facets

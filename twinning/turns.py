@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlmodel import Session, col
 
-from twinning.database import Instant
+from twinning.dialects import Instant
 from twinning.endpoints import Delivery, WebhookEndpoint, is_state
 from twinning.pace import Pace
 from twinning.terms import DeliveryState, Lane
