@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import uuid_utils.compat as uuid7s
-from sqlalchemy import BigInteger, text
+from sqlalchemy import BigInteger, bindparam, text
 from sqlalchemy.sql import update
 from sqlmodel import Field, Session, SQLModel, col
 
@@ -63,12 +63,18 @@ COMMITS = "commits"
 KEEPING = "keeping"
 
 
+# Written once: to write a statement and lay it out costs more than to execute it.
+_DRAWING = (
+    update(Log)
+    .where(col(Log.name) == COMMITS)
+    .values(value=Log.value + bindparam("count", type_=BigInteger))
+    .returning(col(Log.value))
+)
+
+
 def draw(session: Session, count: int) -> int:
     """Take `count` numbers of the log of commits; give the first."""
-    statement = (
-        update(Log).where(col(Log.name) == COMMITS).values(value=Log.value + count).returning(col(Log.value))
-    )
-    last: int = session.execute(statement).scalar_one()
+    last: int = session.connection().execute(_DRAWING, {"count": count}).scalar_one()
     return last - count + 1
 
 
