@@ -23,8 +23,8 @@ from tests.factories import Door, door, practice
 from tests.servers import postgres_database, postgres_server
 from twinning import catalogue
 from twinning import listings as stored_listings
-from twinning.database import migrate
 from twinning.forms import PracticeCreate
+from twinning.migrating import migrate
 from twinning.outbox import StoredEvent
 from twinning.work import WorkUnit
 

@@ -26,10 +26,11 @@ from sqlmodel import Session, select
 from services.matcher.matching import ALL, Matcher
 from twinning import cities, keys, listings, rounds, work
 from twinning.cities import CityCreate
-from twinning.database import Database, migrate, now
+from twinning.database import Database, now
 from twinning.forms import NeedCreate, PracticeCreate, PracticeUpdate
 from twinning.keys import ApiKeyCreate
 from twinning.listings import Listing
+from twinning.migrating import migrate
 from twinning.outbox import StoredEvent
 from twinning.rounds import RoundRequest
 from twinning.settings import Settings

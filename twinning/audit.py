@@ -15,7 +15,8 @@ from typing import Final
 from sqlalchemy import ColumnElement, or_
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from twinning.database import Id, Instant, Json, before_commit, new_id, now
+from twinning.database import before_commit, new_id, now
+from twinning.dialects import Id, Instant, Json
 from twinning.fields import Shape
 from twinning.inserting import insert_all
 from twinning.terms import Role

@@ -11,8 +11,10 @@ from enum import StrEnum
 from sqlalchemy import BigInteger, func, select
 from sqlmodel import Field, Session, SQLModel, col
 
-from twinning.database import Id, Json, before_commit, draw, put
+from twinning.database import before_commit, draw
+from twinning.dialects import Id, Json
 from twinning.inserting import insert_all
+from twinning.many_rows import put
 
 
 class Subject(StrEnum):

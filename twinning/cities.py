@@ -14,7 +14,8 @@ from sqlmodel import Field, Session, SQLModel, col, select
 from twinning import catalogue, gazetteer, namesakes, work
 from twinning.catalogue import Subject
 from twinning.city_names import Named, is_same
-from twinning.database import Id, Instant, Json, in_batches, is_id, new_id, now
+from twinning.database import is_id, new_id, now
+from twinning.dialects import Id, Instant, Json
 from twinning.errors import Conflict, NotFound
 from twinning.fields import (
     Count,
@@ -30,6 +31,8 @@ from twinning.fields import (
     Text,
     Website,
 )
+from twinning.many_rows import in_batches
+from twinning.pages import page
 from twinning.reference import region_of
 from twinning.terms import CityState, Region, Work
 
@@ -185,6 +188,7 @@ def change(session: Session, city: City, wanted: CityCreate, *, force: bool = Fa
         city.updated_at = now()
         session.add(city)
     if changed & _NAMING_FIELDS:
+        namesakes.drop(session, city.id)
         namesakes.keep(session, city.id, _named(_naming(city)))
     if changed & PAIRING_FIELDS:
         _announce(session, city)
@@ -259,15 +263,11 @@ def listed(
 ) -> Sequence[City]:
     """Give registered cities in the order of their ids; `text` is looked for in name and summary."""
     query = select(City).where(City.state == CityState.REGISTERED)
-    for column, value in ((City.country, country), (City.region, region), (City.external_ref, external_ref)):
-        if value is not None:
-            query = query.where(column == value)
     if text is not None:
         found = (col(column).icontains(text, autoescape=True) for column in (City.name, City.summary))
         query = query.where(or_(*found))
-    if after is not None:
-        query = query.where(col(City.id) > after)
-    return session.exec(query.order_by(col(City.id)).limit(most)).all()
+    equal = {City.country: country, City.region: region, City.external_ref: external_ref}
+    return page(session, query, col(City.id), most, after, equal)
 
 
 def places_of(session: Session, city_ids: Sequence[str]) -> dict[str, str]:

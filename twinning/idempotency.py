@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import LargeBinary, bindparam, delete
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from twinning.database import Id, Instant, Json, now
+from twinning.database import now
+from twinning.dialects import Id, Instant, Json
 from twinning.errors import WrongSetting
 from twinning.vault import SETTING, Vault
 

@@ -15,7 +15,7 @@ from sqlalchemy import Dialect, Table, insert
 from sqlalchemy.sql.schema import ColumnDefault
 from sqlmodel import Session, SQLModel
 
-from twinning.database import table_of
+from twinning.many_rows import table_of
 
 Convert = Callable[[Any], Any] | None
 _NOTHING: Final = object()

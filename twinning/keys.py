@@ -12,7 +12,8 @@ from pydantic import model_validator
 from sqlalchemy import ColumnElement, Row, or_, sql, update
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from twinning.database import Id, Instant, Json, new_id, now
+from twinning.database import new_id, now
+from twinning.dialects import Id, Instant, Json
 from twinning.errors import Forbidden, NotFound, Unauthorised
 from twinning.fields import Countries, Line, Moment, Reference, Shape
 from twinning.lifecycle import Hand

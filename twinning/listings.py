@@ -15,13 +15,16 @@ from sqlmodel import Field, Session, SQLModel, col, select
 from twinning import catalogue, lifecycle, repeats, work
 from twinning.catalogue import Subject
 from twinning.cities import City
-from twinning.database import Id, Instant, Json, holds, new_id, now, table_of
+from twinning.database import new_id, now
+from twinning.dialects import Id, Instant, Json, holds
 from twinning.errors import Conflict, NotFound
 from twinning.forms import NeedCreate, NeedUpdate, PracticeCreate, PracticeUpdate
 from twinning.keys import Caller
 from twinning.languages import ENGLISH, detect
 from twinning.lifecycle import Hand, state_after
 from twinning.listing_shapes import Like, ListingPublic, NeedPublic, PracticePublic
+from twinning.many_rows import table_of
+from twinning.pages import page
 from twinning.reference import THEMES
 from twinning.terms import ListingKind, ListingState, Region, Work
 
@@ -248,6 +251,11 @@ def listed(
     if not caller.is_staff:
         mine = or_(col(City.id) == caller.city_id, col(City.country).in_(caller.countries))
         query = query.where(or_(col(Listing.state) == ListingState.PUBLISHED, mine))
+    if theme is not None:
+        query = query.where(holds(session, Listing.themes, theme))
+    if text is not None:
+        found = (col(getattr(Listing, name)).icontains(text, autoescape=True) for name in _TEXTS)
+        query = query.where(or_(*found))
     equal: dict[Any, Any] = {
         Listing.city_id: city_id,
         City.country: country,
@@ -257,17 +265,7 @@ def listed(
         Listing.unmet: unmet,
         Listing.stale: stale,
     }
-    for column, value in equal.items():
-        if value is not None:
-            query = query.where(column == value)
-    if theme is not None:
-        query = query.where(holds(session, Listing.themes, theme))
-    if text is not None:
-        found = (col(getattr(Listing, name)).icontains(text, autoescape=True) for name in _TEXTS)
-        query = query.where(or_(*found))
-    if after is not None:
-        query = query.where(col(Listing.id) > after)
-    return session.exec(query.order_by(col(Listing.id)).limit(most)).all()
+    return page(session, query, col(Listing.id), most, after, equal)
 
 
 def by_reference(

@@ -19,7 +19,8 @@ from rapidfuzz.distance import Indel
 from sqlalchemy import BigInteger, Select, bindparam, delete, select
 from sqlmodel import Field, Session, SQLModel, col
 
-from twinning.database import Id, before_commit
+from twinning.database import before_commit
+from twinning.dialects import Id
 from twinning.inserting import insert_all
 
 # Two texts that share so much of their words, in order, say nearly the same.

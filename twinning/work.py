@@ -15,7 +15,9 @@ from typing import Any
 from sqlalchemy import BigInteger, UniqueConstraint, delete, func, select, tuple_, update
 from sqlmodel import Field, Session, SQLModel, col
 
-from twinning.database import Id, Instant, Json, before_commit, new_id, now, put, ring_after
+from twinning.database import before_commit, new_id, now, ring_after
+from twinning.dialects import Id, Instant, Json
+from twinning.many_rows import put
 from twinning.terms import Bell, Work
 
 # A unit that kills or fails every worker which takes it is set aside after so many.

@@ -11,7 +11,9 @@ from sqlalchemy import delete, func
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from twinning.database import Database, Instant, now, put
+from twinning.database import Database, now
+from twinning.dialects import Instant
+from twinning.many_rows import put
 
 log = structlog.get_logger(__name__)
 

@@ -17,7 +17,8 @@ from typing import Final
 from sqlmodel import Session
 from starlette.responses import Response
 
-from twinning.database import Database, would_wait
+from twinning.database import Database
+from twinning.dialects import would_wait
 
 MOST_TOGETHER: Final = 64
 

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from twinning import idempotency
-from twinning.database import try_lock
+from twinning.dialects import try_lock
 from twinning.errors import Conflict, Invalid
 from twinning.keys import Caller
 

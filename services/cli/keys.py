@@ -21,7 +21,8 @@ app = typer.Typer(no_args_is_help=True, help="Make, list and end API keys.")
 def _session() -> Iterator["Session"]:
     """Open the configured database for one transaction."""
     from twinning import audit
-    from twinning.database import Database, has_tables
+    from twinning.database import Database
+    from twinning.migrating import has_tables
     from twinning.settings import Settings
 
     database = Database(Settings.load().database)

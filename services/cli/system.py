@@ -18,8 +18,9 @@ from services.cli.folder import locked_folder
 from services.cli.servers import embedded_broker
 from services.cli.supervisor import Supervisor
 from twinning import clocks, keyring, keys, workers
-from twinning.database import Database, migrate
+from twinning.database import Database
 from twinning.errors import Unauthorised, Unready
+from twinning.migrating import migrate
 from twinning.settings import PREFIX, Settings
 from twinning.terms import Role
 

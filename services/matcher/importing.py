@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Importing files beside the matching, in a thread of its own: neither waits for the other's queue.
+"""Importing files beside the matching, in a watch of its own: neither waits for the other's queue.
 
 A batch of an import is a unit of work under lease and fence, and one transaction: its rows, their events,
 what was refused, and the position. Any number of workers may do this on one database.
@@ -36,49 +36,20 @@ log = structlog.get_logger(__name__)
 
 
 class Importer:
-    """A thread that imports from start to stop; `name` is what the leases say."""
+    """Imports what waits, a batch at a time; `name` is what the leases say."""
 
     def __init__(self, database: Database, settings: Settings, name: str) -> None:
         self._database = database
         self._settings = settings
         self._name = name
         self._reading: Reading | None = None
-        self._bell = threading.Event()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="importer", daemon=True)
 
-    def start(self) -> None:
-        """Begin, with a look at once."""
-        self._thread.start()
-
-    def wake(self) -> None:
-        """Say that something may be due; returns at once, from any thread."""
-        self._bell.set()
-
-    def halt(self) -> None:
-        """Ask for the end after the batch that is under way, and return at once."""
-        self._stopping.set()
-        self._bell.set()
-
-    def stop(self, timeout: float) -> None:
-        """End; `timeout` is in seconds."""
-        self.halt()
-        if self._thread.is_alive():
-            self._thread.join(timeout)
-
-    def _run(self) -> None:
-        _give_way()
-        while not self._stopping.is_set():
-            self._bell.clear()
-            try:
-                while not self._stopping.is_set() and self.take():
-                    pass
-                self._give_up()
-            except Exception:
-                # Whatever it was, the next look may go well; the matching must not suffer by it.
-                log.exception("an import failed")
-            self._bell.wait(self._settings.scan_interval_s or None)
-        self._let_go()
+    def go_on(self) -> bool:
+        """Do the next batch, or else end what cannot go on; gives whether there may be more to do."""
+        if self.take():
+            return True
+        self._give_up()
+        return False
 
     def take(self) -> bool:
         """Do the next batch of an import that waits; gives whether there was one."""
@@ -92,18 +63,24 @@ class Importer:
                 self._try(claim)
         return bool(claims)
 
+    def let_go(self) -> None:
+        """Close the file that is open."""
+        if self._reading is not None:
+            self._reading.close()
+            self._reading = None
+
     def _try(self, claim: Claim) -> None:
         try:
             self._do(claim)
         except (OperationalError, InterfaceError):
             # The database is away or has chosen us to lose a race. Where even this fails, the lease ends.
             log.warning("the database refused", subject=claim.subject, exc_info=True)
-            self._let_go()
+            self.let_go()
             with self._database.transaction() as session:
                 work.release(session, [claim], RETRY_S)
         except Exception as error:
             log.exception("a batch of an import failed", subject=claim.subject)
-            self._let_go()
+            self.let_go()
             with self._database.transaction() as session:
                 work.set_back(session, claim, f"{type(error).__name__}: {error}")
 
@@ -119,7 +96,7 @@ class Importer:
                 self._database.commit(session)
                 kept = True
         if not (kept and more):
-            self._let_go()
+            self.let_go()
 
     def _ready(self, row: Import | None) -> Callable[[Session, Import], None] | None:
         """Read what is to be landed next, before the transaction; None where there is nothing to do."""
@@ -130,17 +107,12 @@ class Importer:
             return lambda session, held: _land_waiting(session, held, moderation=moderation)
         reading = self._reading
         if reading is None or reading.import_id != row.id or reading.position > row.position:
-            self._let_go()
+            self.let_go()
             reading = self._reading = Reading(self._database, row)
         reading.go_on_from(row.position)
         batch = reading.next()
         seen = reading.seen
         return lambda session, held: _land_batch(session, held, batch, seen, moderation=moderation)
-
-    def _let_go(self) -> None:
-        if self._reading is not None:
-            self._reading.close()
-            self._reading = None
 
     def _give_up(self) -> None:
         """End the imports whose batch has failed, or ended, every worker that took it."""
@@ -154,7 +126,7 @@ class Importer:
                 work.strike(session, Work.IMPORT, [import_id])
 
 
-def _give_way() -> None:
+def give_way() -> None:
     """Let everybody else go first who wants a processor: nobody waits for the next row of a file.
 
     Linux knows a niceness for each thread; elsewhere that of the whole worker stays as it is.

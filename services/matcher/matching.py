@@ -82,6 +82,13 @@ class Matcher:
                 done += len(claims)
         return done
 
+    def look(self) -> bool:
+        """Look for what is due though no bell has rung for it, and do it all, so that nothing is left."""
+        self.plan()
+        self.read()
+        self.take()
+        return False
+
     def plan(self) -> None:
         """See to it, once, that what is done regularly stands in the queue for its time."""
         if self._planned:

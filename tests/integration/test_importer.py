@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from services.matcher.importing import NICENESS, Importer
+from services.matcher.importing import NICENESS, Importer, give_way
+from services.watch import Watch
 from tests.faults.parts import eventually
 from twinning import imports, json_lines, keys
 from twinning.database import Database
@@ -59,13 +60,14 @@ def test_the_thread_gives_way_to_everybody_else(database: Database) -> None:
     """The thread that imports is nicer than the one that has started it, which stays as it was."""
     import_id = _asked(database)
     importer = Importer(database, Settings(), "importer")
-    importer.start()
+    watch = Watch("importing", importer.go_on, 1.0, at_the_beginning=give_way, at_the_end=importer.let_go)
+    watch.start()
     try:
         eventually(lambda: _state(database, import_id) == ImportState.COMPLETED, "the import has ended")
-        [thread] = [each for each in threading.enumerate() if each.name == "importer"]
+        [thread] = [each for each in threading.enumerate() if each.name == "importing"]
         niceness = [_niceness(each) for each in (thread.native_id, threading.get_native_id())]
     finally:
-        importer.stop(5)
+        watch.stop(5)
 
     assert niceness == [max(NICENESS, niceness[1]), niceness[1]]
 

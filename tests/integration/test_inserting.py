@@ -7,9 +7,10 @@ import pytest
 from sqlalchemy import insert, select
 
 from tests.catalogues import Catalogue
-from twinning.database import Database, new_id, table_of
+from twinning.database import Database, new_id
 from twinning.inserting import insert_all
 from twinning.listings import Listing
+from twinning.many_rows import table_of
 
 MOMENT = datetime(2027, 1, 31, 12, 30, 1, 5, tzinfo=UTC)
 ROWS = (

@@ -14,9 +14,10 @@ from sqlmodel import SQLModel
 
 from twinning import cities, listings
 from twinning.cities import CityCreate
-from twinning.database import Database, downgrade, migrate
+from twinning.database import Database
 from twinning.errors import Conflict
 from twinning.forms import PracticeCreate
+from twinning.migrating import downgrade, migrate
 
 
 def test_the_migrations_make_the_tables_of_the_code(database: Database) -> None:
