@@ -17,7 +17,7 @@ from twinning.listings import Listing, ListingCreate
 from twinning.terms import ListingKind, ListingState, Work
 
 # More would be cheaper, and hold the one writer of SQLite for longer.
-MATCHED_TOGETHER: Final = 25
+MATCHED_TOGETHER: Final = 100
 
 
 def register_all(

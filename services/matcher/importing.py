@@ -43,10 +43,13 @@ class Importer:
         self._settings = settings
         self._name = name
         self._reading: Reading | None = None
+        # Whether there is more of a file to come, as far as this worker knows.
+        self.is_busy = False
 
     def go_on(self) -> bool:
         """Do the next batch, or else end what cannot go on; gives whether there may be more to do."""
-        if self.take():
+        self.is_busy = self.take()
+        if self.is_busy:
             return True
         self._give_up()
         return False

@@ -41,8 +41,16 @@ CITIES_IN_A_REFRESH: Final = 50
 class Matcher:
     """One worker's hands: a catalogue in memory and a database to work on."""
 
-    def __init__(self, database: Database, settings: Settings, name: str) -> None:
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        name: str,
+        is_importing: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Take what to work on, and what says whether this process imports a file beside it."""
         self.name = name
+        self._is_importing = is_importing
         self._database = database
         self._settings = settings
         self._refresh_every = timedelta(seconds=settings.refresh_interval_s)
@@ -107,9 +115,12 @@ class Matcher:
         with self._database.transaction() as session:
             lease_s = self._settings.lease_s
             # Somebody waits for a preview; changes are done together; what a file has brought comes after
-            # what people have changed; of these and of the slow ones, one at a time.
-            for kinds, most in (((Work.PREVIEW,), AT_ONCE), (CHANGES, AT_ONCE), (BATCHES, 1), (SLOW, 1)):
-                if claims := work.claim(session, self.name, most, lease_s, kinds):
+            # what people have changed, and after the file: until then each batch would be matched against
+            # another catalogue, and both would share one interpreter. Of the slow ones, one at a time.
+            batches = 0 if self._is_importing() else 1
+            turns = (((Work.PREVIEW,), AT_ONCE), (CHANGES, AT_ONCE), (BATCHES, batches), (SLOW, 1))
+            for kinds, most in turns:
+                if most and (claims := work.claim(session, self.name, most, lease_s, kinds)):
                     return claims
             return []
 

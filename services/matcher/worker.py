@@ -30,10 +30,10 @@ def run(settings: Settings) -> int:
     database = Database(settings.database, doorbell.ring)
     clocks.must_agree_at_start(database)
     name = f"{SERVICE}@{socket.gethostname()[:40]}:{os.getpid()}"
-    matcher = Matcher(database, settings, name)
-    matching = Watch("matching", matcher.look, settings.scan_interval_s)
-    # Under the matcher's name, so that the same heart renews the leases of both.
+    # Under one name, so that the same heart renews the leases of both.
     importer = Importer(database, settings, name)
+    matcher = Matcher(database, settings, name, is_importing=lambda: importer.is_busy)
+    matching = Watch("matching", matcher.look, settings.scan_interval_s)
     importing = Watch(
         "importing",
         importer.go_on,

@@ -67,6 +67,20 @@ def test_what_people_change_is_matched_before_what_a_file_brought(database: Data
     assert [(claim.kind, claim.subject) for claim in taken] == [(Work.MATCH_LISTING, need)]
 
 
+def test_what_a_file_brings_waits_for_its_end_where_it_is_read(database: Database) -> None:
+    """A worker that imports takes no batches meanwhile; another does, and so does it afterwards."""
+    ids = _register(Catalogue(database), 1)
+    importing = [True]
+    matcher = Matcher(database, Settings(), "m1", is_importing=lambda: importing[0])
+
+    meanwhile = matcher.claim()
+    importing[0] = False
+    afterwards = matcher.claim()
+
+    assert meanwhile == []
+    assert [claim.subject for claim in afterwards] == ids[:1]
+
+
 def test_a_batch_that_failed_is_done_one_by_one(database: Database) -> None:
     """A unit that was taken before and did not end is cut up, so that one listing cannot spoil the others."""
     ids = _register(Catalogue(database), 2)
