@@ -17,6 +17,7 @@ from twinning.dialects import Id, Instant, Json
 from twinning.errors import Forbidden, NotFound, Unauthorised
 from twinning.fields import Countries, Line, Moment, Reference, Shape
 from twinning.lifecycle import Hand
+from twinning.pages import page
 from twinning.terms import Role
 
 PREFIX = "asem_"
@@ -190,10 +191,7 @@ def good_among(session: Session, key_ids: Collection[str]) -> set[str]:
 
 def live(session: Session, most: int | None = None, after: str | None = None) -> Sequence[ApiKey]:
     """Give the keys that are not revoked or expired, oldest first."""
-    good = select(ApiKey).where(*_live())
-    if after is not None:
-        good = good.where(col(ApiKey.id) > after)
-    return session.exec(good.order_by(col(ApiKey.id)).limit(most)).all()
+    return page(session, select(ApiKey).where(*_live()), col(ApiKey.id), most, after)
 
 
 def _live() -> tuple[ColumnElement[bool], ...]:

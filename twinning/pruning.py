@@ -29,6 +29,7 @@ from twinning.endpoints import Attempt, Delivery, WebhookEndpoint, is_state
 from twinning.imports import ENDED as IMPORT_ENDED
 from twinning.imports import Import, ImportRefusal
 from twinning.listings import Listing
+from twinning.many_rows import in_batches
 from twinning.outbox import FEED_KEEPS, EventCity, StoredEvent
 from twinning.rounds import ENDED, MatchingRound, RoundBlock
 from twinning.terms import DeliveryState, ListingState
@@ -70,7 +71,7 @@ def _changes(database: Database, moment: datetime) -> Iterator[int]:
             col(Change.version) <= border, col(Change.version).not_in(newest)
         )
         versions = session.scalars(query.order_by(col(Change.version))).all()
-    for some in _batches(versions):
+    for some in in_batches(versions, BATCH):
         with database.transaction() as session:
             session.execute(delete(Change).where(col(Change.version).in_(some)))
         yield len(some)
@@ -78,6 +79,7 @@ def _changes(database: Database, moment: datetime) -> Iterator[int]:
 
 def _held(database: Database, moment: datetime) -> Iterator[int]:
     """Give up what an endpoint that is off has not come back for; the log shows it as exhausted."""
+    # Endpoint by endpoint, which is how an index knows the states.
     anybodys = select(col(WebhookEndpoint.id))
     query = (
         select(col(Delivery.id))
@@ -220,10 +222,6 @@ def _until_none(
         yield len(found)
         if len(found) < BATCH:
             return
-
-
-def _batches(all_of_them: Sequence[int]) -> Iterator[Sequence[int]]:
-    return (all_of_them[start : start + BATCH] for start in range(0, len(all_of_them), BATCH))
 
 
 # The changes go first, while the old events that tell their time are there.
