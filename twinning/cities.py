@@ -188,6 +188,7 @@ def change(session: Session, city: City, wanted: CityCreate, *, force: bool = Fa
         city.updated_at = now()
         session.add(city)
     if changed & _NAMING_FIELDS:
+        namesakes.drop(session, city.id)
         namesakes.keep(session, city.id, _named(_naming(city)))
     if changed & PAIRING_FIELDS:
         _announce(session, city)

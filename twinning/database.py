@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import uuid_utils.compat as uuid7s
-from sqlalchemy import BigInteger, text
+from sqlalchemy import BigInteger, bindparam, text
 from sqlalchemy.sql import update
 from sqlmodel import Field, Session, SQLModel, col
 
@@ -63,12 +63,18 @@ COMMITS = "commits"
 KEEPING = "keeping"
 
 
+# Written once: to write a statement and lay it out costs more than to execute it.
+_DRAWING = (
+    update(Log)
+    .where(col(Log.name) == COMMITS)
+    .values(value=Log.value + bindparam("count", type_=BigInteger))
+    .returning(col(Log.value))
+)
+
+
 def draw(session: Session, count: int) -> int:
     """Take `count` numbers of the log of commits; give the first."""
-    statement = (
-        update(Log).where(col(Log.name) == COMMITS).values(value=Log.value + count).returning(col(Log.value))
-    )
-    last: int = session.execute(statement).scalar_one()
+    last: int = session.connection().execute(_DRAWING, {"count": count}).scalar_one()
     return last - count + 1
 
 
@@ -79,7 +85,7 @@ def hold_log(session: Session) -> None:
 
 # The order of what is done last in a transaction: whoever waits for another's rows does so before the log
 # is held, so that nobody who holds it waits for somebody who wants it.
-STEPS = ("marks", "audit", "switches", "changes", "events")
+STEPS = ("marks", "audit", "work", "switches", "changes", "events")
 
 
 def before_commit(session: Session, name: str, step: Callable[[Session], None]) -> None:

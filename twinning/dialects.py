@@ -14,12 +14,14 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Connection,
     DateTime,
     Dialect,
     Engine,
     String,
     Table,
+    bindparam,
     cast,
     create_engine,
     event,
@@ -150,6 +152,10 @@ def clock(session: Session) -> datetime:
     return moment
 
 
+# Written once, and asked without a flush of what is not written yet: each request with a key asks it.
+_TRY_LOCK = select(func.pg_try_advisory_xact_lock(bindparam("number", type_=BigInteger)))
+
+
 def try_lock(session: Session, name: str) -> bool:
     """Take a lock that ends with this transaction, or say at once that another holds it.
 
@@ -157,7 +163,7 @@ def try_lock(session: Session, name: str) -> bool:
     """
     if is_sqlite(session):
         return True
-    return bool(session.scalar(select(func.pg_try_advisory_xact_lock(_number_of(name)))))
+    return bool(session.connection().execute(_TRY_LOCK, {"number": _number_of(name)}).scalar_one())
 
 
 def lock(session: Session, name: str) -> None:

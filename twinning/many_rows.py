@@ -55,10 +55,15 @@ def add_up(
     """Insert rows; where one with the same `key` stands, add to its `column`."""
     if not rows:
         return
-    insert = inserter(session)(table_of(table))
+    session.connection().execute(_adding(inserter(session), table, tuple(key), column), list(rows))
+
+
+@cache
+def _adding(into: Inserter, table: type[SQLModel], key: tuple[str, ...], column: str) -> Insert:
+    """Write the statement of `add_up`, once."""
+    insert = into(table_of(table))
     more = {column: getattr(table, column) + insert.excluded[column]}
-    statement = insert.on_conflict_do_update(index_elements=list(key), set_=more)
-    session.connection().execute(statement, list(rows))
+    return insert.on_conflict_do_update(index_elements=list(key), set_=more)
 
 
 def in_batches(items: Collection[Item], size: int = 500) -> Iterator[list[Item]]:

@@ -6,10 +6,15 @@ A need's weight of a term is ``a b (L + c)`` with ``a`` fixed, ``L = ln(n + 1)``
 length is ``L² A + 2 L B + C`` with ``A = Σ a²b²``, ``B = Σ a²b² c`` and ``C = Σ a²b² c²``: an arrival changes
 L, which is one number, and b and c of its own terms, which moves the sums of those terms' holders alone.
 
-Not even those at once. While no ``b (L + c)`` and not L has drifted further than ``DRIFT`` from where it was
-last settled, no length has moved by more than ``DRIFT √A`` for each of the two (the triangle inequality; b is
-at least 1), and that is taken off beforehand. A frequent term, whose list is long, drifts by some parts in df
-with each arrival, so it is settled seldom; rare terms are settled at once, and their lists are short.
+Not even those at once. A term's worth may drift a little from where it was last settled: by ``DRIFT`` of
+it and ``LEAST_DRIFT`` more. As long as none has drifted further, and L no further than ``LEVEL_DRIFT``, no
+length has moved by more than ``DRIFT`` of it and ``(LEAST_DRIFT + LEVEL_DRIFT) √A`` (the triangle
+inequality; b is at least 1), and that is taken off beforehand. A frequent term, whose list is long, drifts by
+some parts in df with each arrival, so it is settled seldom; rare terms are settled at once, and their lists
+are short.
+
+How far a worth has drifted depends on L, too, as a straight line does. So it is looked at for both ends of a
+window about L; when L leaves the window, with one text in twenty come or gone, all is settled anew.
 
 The bound steers a filter; whoever passes it is computed again from its own terms, so nothing of this reaches
 a score.
@@ -25,13 +30,22 @@ from services.matcher.engine.lists import Items, Numbers, Weights, grown
 from services.matcher.engine.shelf import Shelf
 from services.matcher.engine.weights import NEED_WEIGHT, RAREST, SETTLED, burstiness
 
-DRIFT = 1e-3
-"""How far a term's worth may move before the lengths of its holders are settled anew."""
+DRIFT = 4e-3
+"""The share of a term's worth by which it may move before the lengths of its holders are settled anew."""
 
-_HIGHEST_LEVEL = 18.0
-"""L of more texts than there can be: what a term's burstiness moves counts by it, whatever L becomes."""
+LEAST_DRIFT = 5e-4
+"""How far any worth may move beside: what most texts have is worth so little that a share is nothing."""
+
+LEVEL_DRIFT = 5e-4
+"""How far L may move before all bounds are set anew; the sums they rest on stay as they are."""
+
+WINDOW = 0.05
+"""How far L may move before all sums are made anew."""
 
 _LEAST_LEVEL = math.log(RAREST)
+
+_MOVES_A_NEED = 10
+"""The sums of a need are made in the time that moving so many takes."""
 
 _SQUARES: Weights = NEED_WEIGHT * NEED_WEIGHT
 
@@ -60,73 +74,86 @@ def sum_lengths(
 
 
 @compiled
-def shift_lengths(
-    start: Items,
-    size: Items,
-    entries: Entries,
-    terms: Numbers,
-    table: Weights,
-    old_bursts: Weights,
-    old: Weights,
-    new_bursts: Weights,
-    new: Weights,
-    sums: Weights,
-) -> None:
-    """Move A, B and C of the holders of some terms whose b and b c move from old to new."""
-    for place in range(len(terms)):
-        first = start[terms[place]]
-        by_a = new_bursts[place] ** 2 - old_bursts[place] ** 2
-        by_b = new_bursts[place] * new[place] - old_bursts[place] * old[place]
-        by_c = new[place] ** 2 - old[place] ** 2
-        for entry in entries[first : first + size[terms[place]]]:
-            square = table[entry & np.uint32(255)]
-            sums[entry >> np.uint32(8), 0] += square * by_a
-            sums[entry >> np.uint32(8), 1] += square * by_b
-            sums[entry >> np.uint32(8), 2] += square * by_c
+def bound_length(a: float, b: float, c: float, level: float, trust: float) -> float:
+    """The lowest that a need's weights can be divided by until something is settled anew; 0 if unsure.
 
-
-@compiled
-def bound_length(a: float, b: float, c: float, level: float, drift: float) -> float:
-    """The lowest that a need's weights can be divided by while no term and not the level drift further.
-
-    That is its length over `weights.reach`, which grows more slowly than the length; 0 if unsure.
+    That is its length over `weights.reach`, which grows more slowly than the length; `trust` is the most that
+    it can be meanwhile.
     """
     whole = level * level * a
     squared = whole + 2.0 * level * b + c
     # A small difference of large numbers may be nothing but rounding.
     if not squared > 1e-6 * whole:
         return 0.0
-    low = max(0.0, math.sqrt(squared) * (1.0 - 1e-4) - 2.0 * drift * math.sqrt(a))
-    rarest = level - _LEAST_LEVEL - drift
+    settled = math.sqrt(squared) * (1.0 - 1e-4) * (1.0 - DRIFT)
+    low = max(0.0, settled - (LEAST_DRIFT + LEVEL_DRIFT) * math.sqrt(a))
+    rarest = level - _LEAST_LEVEL - LEVEL_DRIFT
     if low == 0.0 or rarest <= 0.0:
         return 0.0
-    trust = 1.0 / (1.0 + SETTLED / (math.exp(level + drift) - 1.0))
     return low / (1.0 + trust * (max(1.0, math.sqrt(math.sqrt(low / rarest))) - 1.0))
 
 
 @compiled
-def bound_lengths(texts: Numbers, sums: Weights, level: float, drift: float, lows: Floats) -> None:
-    """The lower bounds of the lengths of some needs."""
-    for text in texts:
-        lows[text] = bound_length(sums[text, 0], sums[text, 1], sums[text, 2], level, drift)
+def most_trust(level: float) -> float:
+    """The highest `weights.trust` until the level is settled anew."""
+    return 1.0 / (1.0 + SETTLED / (math.exp(level + LEVEL_DRIFT) - 1.0))
 
 
 @compiled
-def bound_holders(
+def bound_lengths(texts: Numbers, sums: Weights, level: float, lows: Floats) -> None:
+    """The lower bounds of the lengths of some needs."""
+    trust = most_trust(level)
+    for text in texts:
+        lows[text] = bound_length(sums[text, 0], sums[text, 1], sums[text, 2], level, trust)
+
+
+@compiled
+def settle_terms(
     start: Items,
     size: Items,
     entries: Entries,
     terms: Numbers,
-    sums: Weights,
+    table: Weights,
+    present: tuple[Weights, Weights],
+    held: tuple[Weights, Weights],
+    window: tuple[float, float],
     level: float,
-    drift: float,
+    most: int,
+    sums: Weights,
     lows: Floats,
-) -> None:
-    """The lower bounds of the lengths of all holders of some terms."""
-    for term in terms:
-        for entry in entries[start[term] : start[term] + size[term]]:
-            text = entry >> np.uint32(8)
-            lows[text] = bound_length(sums[text, 0], sums[text, 1], sums[text, 2], level, drift)
+) -> bool:
+    """Settle those of some terms whose worth has drifted too far, wherever in the window L may be.
+
+    `present` has b and b c of each of the terms, `held` those that are settled, by term. The sums and the
+    bounds of their holders move with them; if these are more than `most` nothing moves, which is told.
+    """
+    low, high = window
+    far, holders = np.empty(len(terms), np.int64), 0
+    count = 0
+    for place in range(len(terms)):
+        term = terms[place]
+        by_burst, by_level = present[0][place] - held[0][term], present[1][place] - held[1][term]
+        least = max(0.0, held[0][term] * low + held[1][term])
+        if max(abs(by_burst * low + by_level), abs(by_burst * high + by_level)) > DRIFT * least + LEAST_DRIFT:
+            far[count] = place
+            count += 1
+            holders += size[term]
+    trust = most_trust(level)
+    for place in far[:count]:
+        term = terms[place]
+        burst, settled = present[0][place], present[1][place]
+        by_a = burst**2 - held[0][term] ** 2
+        by_b = burst * settled - held[0][term] * held[1][term]
+        by_c = settled**2 - held[1][term] ** 2
+        held[0][term], held[1][term] = burst, settled
+        if holders <= most:
+            for entry in entries[start[term] : start[term] + size[term]]:
+                text, square = entry >> np.uint32(8), table[entry & np.uint32(255)]
+                sums[text, 0] += square * by_a
+                sums[text, 1] += square * by_b
+                sums[text, 2] += square * by_c
+                lows[text] = bound_length(sums[text, 0], sums[text, 1], sums[text, 2], level, trust)
+    return holders <= most
 
 
 class NeedLengths:
@@ -140,6 +167,7 @@ class NeedLengths:
         self._settled: Weights = np.zeros(0)
         self._moved: set[int] = set()
         self._level = -1.0
+        self._window = (0.0, -1.0)
 
     def reach(self, terms: int, needs: int) -> None:
         """Make room for that many terms and needs."""
@@ -160,30 +188,29 @@ class NeedLengths:
         rows = shelf.rows
         known = (rows.start, rows.size, rows.entries)
         sum_lengths(*known, slots, _SQUARES, self._bursts, self._settled, self._sums)
-        bound_lengths(slots, self._sums, self._level, DRIFT, self._lows)
+        bound_lengths(slots, self._sums, self._level, self._lows)
 
     def settle(self, shelf: Shelf, frequency: Numbers, occurrences: Numbers, texts: int) -> None:
         """Bring the bounds up to the present: texts, those with each term, and how often it occurs."""
         level = float(np.log(texts + 1.0))
-        if abs(level - self._level) > DRIFT:
-            self._level = level
-            bound_lengths(np.arange(shelf.size), self._sums, level, DRIFT, self._lows)
         moved = np.fromiter(self._moved, np.int64, len(self._moved))
         self._moved.clear()
+        if not self._window[0] <= level <= self._window[1]:
+            self._window = level - WINDOW, level + WINDOW
+            moved = np.arange(min(len(frequency), len(self._settled)))
         bursts = burstiness(frequency[moved], occurrences[moved])
-        settled = bursts * -np.log(frequency[moved] + 0.5)
-        drift = np.abs(bursts - self._bursts[moved]) * _HIGHEST_LEVEL + np.abs(settled - self._settled[moved])
-        far = drift > DRIFT
-        moved, new = moved[far], (bursts[far], settled[far])
-        old = self._bursts[moved], self._settled[moved]
-        self._bursts[moved], self._settled[moved] = new
-        lists, rows = shelf.postings, shelf.rows
-        if 2 * int(lists.size[moved].sum()) > int(rows.size[: shelf.size].sum()):
-            self.set(shelf, np.arange(shelf.size))
+        present = bursts, bursts * -np.log(frequency[moved] + 0.5)
+        lists = shelf.postings
+        known = (lists.start, lists.size, lists.entries, moved, _SQUARES)
+        held, most = (self._bursts, self._settled), _MOVES_A_NEED * shelf.size
+        few = settle_terms(*known, present, held, self._window, self._level, most, self._sums, self._lows)
+        if few and abs(level - self._level) <= LEVEL_DRIFT:
             return
-        known = (lists.start, lists.size, lists.entries)
-        shift_lengths(*known, moved, _SQUARES, *old, *new, self._sums)
-        bound_holders(*known, moved, self._sums, self._level, DRIFT, self._lows)
+        self._level = level
+        if few:
+            bound_lengths(np.arange(shelf.size), self._sums, level, self._lows)
+        else:
+            self.set(shelf, np.arange(shelf.size))
 
     def lows(self, needs: int) -> Floats:
         """A lower bound of what each need is divided by; 0 where rounding may have spoilt it."""

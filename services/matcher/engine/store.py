@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from services.matcher.engine import weights
-from services.matcher.engine.lists import Counts, Items, Numbers, Weights, grown
+from services.matcher.engine.lists import HIGHEST_COUNT, Counts, Items, Numbers, Weights, grown
 from services.matcher.engine.nearness import NeedLengths
 from services.matcher.engine.shelf import Key, Shelf
 from services.matcher.engine.words import Counted, gathered, newest, numbering
@@ -28,8 +28,12 @@ NEED, PRACTICE = ListingKind.NEED, ListingKind.PRACTICE
 _UNITS = float(1 << 36)
 
 
-def _occurring(terms: Items, counts: Counts, known: int) -> tuple[Items, Numbers, Numbers]:
-    """Which of the known terms occur, in how many texts, and how often."""
+def _occurring(
+    sizes: Numbers, terms: Items, counts: Counts, known: int
+) -> tuple[Items, Numbers, NDArray[np.integer]]:
+    """Which of the known terms occur in some texts, in how many of them, and how often."""
+    if len(sizes) == 1:
+        return terms, np.ones(len(terms), np.int64), counts
     if len(terms) < known:
         found, places, times = np.unique(terms, return_inverse=True, return_counts=True)
         return found, times, np.bincount(places, counts).astype(np.int64)
@@ -83,7 +87,15 @@ class Texts:
 
     def put(self, key: Key, kind: str, city: City, counts: Mapping[str, int]) -> None:
         """Store a text, in place of the one that had its key; costs what the one text costs."""
-        self.put_many([(key, kind, city, counts)])
+        if key in self._kinds:
+            self.drop(key)
+        self._changed()
+        stems = sorted(counts)
+        terms = np.fromiter(map(self._numbers.__getitem__, stems), np.int32, len(stems))
+        times = np.fromiter((min(counts[stem], HIGHEST_COUNT) for stem in stems), np.uint16, len(stems))
+        self._stems.extend(newest(self._numbers, len(self._stems)))
+        city_number = np.array([self.city_number(city)], np.int32)
+        self._store(kind, [key], city_number, (np.array([len(stems)]), terms, times))
 
     def put_many(self, entries: Iterable[Entry]) -> None:
         """Store many texts at once; of two with one key the later stays."""
@@ -129,7 +141,7 @@ class Texts:
             self._norms = grown(self._norms, shelf.size)
             self._norms[slots] = weights.lengths(weights.PRACTICE_WEIGHT[counts], sizes)
             self._norm_units += int(np.rint(self._norms[slots] * _UNITS).sum())
-        found, times, often = _occurring(terms, counts, len(self._stems))
+        found, times, often = _occurring(sizes, terms, counts, len(self._stems))
         self._frequency[found] += times
         self._occurrences[found] += often
         self._lengths.moved(found)

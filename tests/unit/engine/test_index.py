@@ -308,6 +308,29 @@ def test_lengths_follow_single_arrivals_in_a_large_catalogue(seed: int, threshol
     firsts = {need: index.match(need, "p").first for need in index.keys("need")}
 
     assert near == {need: first for need, first in firsts.items() if first > 0 and first >= threshold}
+    assert_close(index, least=0.95)
+
+
+def test_lengths_follow_a_catalogue_that_shrinks() -> None:
+    """What may stay as it is among many texts is settled anew among few: a common word is worth less."""
+    index = MatchIndex((f"n{number}", "need", 0, {"common": 1}) for number in range(2000))
+    index.put("p", "practice", 1, {"common": 1})
+    index.put_many((f"x{number}", "practice", 1, {"other": 1}) for number in range(1000))
+    index.needs_near("p")
+    for number in range(3):
+        index.put(f"new{number}", "need", 0, {"common": 1})
+        index.needs_near("p")
+    for number in reversed(range(50, 1000)):
+        index.drop(f"x{number}")
+
+    near = index.needs_near("p", None, 0.3)
+
+    assert len(near) == 2003
+    assert_close(index, least=0.9)
+
+
+def assert_close(index: MatchIndex, least: float) -> None:
+    """The bounds that steer the filter are below what each need is divided by, by a small share at most."""
     shelf = index._shelves["need"]
     lows = index._lengths.lows(shelf.size)
     for slot in shelf.live():
@@ -320,7 +343,7 @@ def test_lengths_follow_single_arrivals_in_a_large_catalogue(seed: int, threshol
         )
         far = max(1.0, (length / math.log((len(index) + 1) / 1.5)) ** 0.25)
         by = length / (1 + len(index) / (len(index) + 100) * (far - 1))
-        assert 0.95 * by <= lows[slot] <= by * (1 + 1e-6)
+        assert least * by <= lows[slot] <= by * (1 + 1e-6)
 
 
 def test_rounding_that_added_up_misses_no_need() -> None:
