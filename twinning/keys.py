@@ -106,6 +106,15 @@ class Caller:
         """Staff may do everything."""
         return self.role is Role.STAFF
 
+    @property
+    def whose(self) -> str | None:
+        """Whose things a list shows to the caller: their key's own, or everybody's (None) to staff."""
+        return None if self.is_staff else self.key_id
+
+    def acts_for(self, key_id: str) -> bool:
+        """Say whether what was made with a key is the caller's to deal with: their own, or staff's any."""
+        return self.is_staff or self.key_id == key_id
+
     def hand(self, *, moderation: bool) -> Hand:
         """Say whether what is written waits for a review: a city's own does, where the house moderates."""
         return Hand(moderated=moderation, reviews=self.role is not Role.CITY)

@@ -198,29 +198,31 @@ def _imports(database: Database, moment: datetime) -> Iterator[int]:
     """Drop imports that ended long ago, with what was refused of them."""
     old = (col(Import.state).in_(IMPORT_ENDED), col(Import.updated_at) < moment - LOG_KEEPS)
     query = select(col(Import.id)).where(*old).limit(IMPORTS_AT_ONCE)
-    while True:
-        with database.transaction() as session:
-            ids = session.scalars(query).all()
-            session.execute(delete(ImportRefusal).where(col(ImportRefusal.import_id).in_(ids)))
-            session.execute(delete(Import).where(col(Import.id).in_(ids)))
-        yield len(ids)
-        if len(ids) < IMPORTS_AT_ONCE:
-            return
+    yield from _until_none(
+        database,
+        lambda session: session.scalars(query).all(),
+        lambda session, ids: [
+            session.execute(delete(ImportRefusal).where(col(ImportRefusal.import_id).in_(ids))),
+            session.execute(delete(Import).where(col(Import.id).in_(ids))),
+        ],
+        IMPORTS_AT_ONCE,
+    )
 
 
 def _until_none(
     database: Database,
     find: Callable[[Session], Sequence[Any]],
     change: Callable[[Session, Sequence[Any]], object],
+    most: int = BATCH,
 ) -> Iterator[int]:
-    """Find some and change them, in one transaction each time, until few are found."""
+    """Find some, `most` at once, and change them, in one transaction each time, until fewer are found."""
     while True:
         with database.transaction() as session:
             found = find(session)
             if found:
                 change(session, found)
         yield len(found)
-        if len(found) < BATCH:
+        if len(found) < most:
             return
 
 

@@ -10,7 +10,7 @@ import json
 import secrets
 from datetime import timedelta
 
-from sqlalchemy import update
+from sqlalchemy import ColumnElement, update
 from sqlmodel import Session, col, select
 
 from twinning import switching
@@ -87,11 +87,8 @@ def accept(session: Session, row: WebhookEndpoint, challenge: str) -> None:
 
 def expire(session: Session) -> None:
     """Switch off the endpoints that have not proved themselves in time."""
-    late = select(WebhookEndpoint).where(
-        col(WebhookEndpoint.unverified_since) <= now() - PATIENCE, col(WebhookEndpoint.enabled)
-    )
-    late = late.order_by(col(WebhookEndpoint.id)).with_for_update(key_share=True, skip_locked=True)
-    for row in session.exec(late).all():
+    late = select(WebhookEndpoint).where(*_is_late()).order_by(col(WebhookEndpoint.id))
+    for row in session.exec(late.with_for_update(key_share=True, skip_locked=True)).all():
         switching.disable(session, row, UNVERIFIED)
         note = EndpointNote(
             endpoint_id=row.id,
@@ -103,7 +100,9 @@ def expire(session: Session) -> None:
 
 def any_late(session: Session) -> bool:
     """Say whether `expire` has anything to do."""
-    late = select(WebhookEndpoint.id).where(
-        col(WebhookEndpoint.unverified_since) <= now() - PATIENCE, col(WebhookEndpoint.enabled)
-    )
+    late = select(WebhookEndpoint.id).where(*_is_late())
     return session.exec(late.limit(1)).first() is not None
+
+
+def _is_late() -> tuple[ColumnElement[bool], ...]:
+    return col(WebhookEndpoint.unverified_since) <= now() - PATIENCE, col(WebhookEndpoint.enabled)
