@@ -9,8 +9,9 @@ without an echo the endpoint is switched off; switching it on sends a new challe
 import json
 import secrets
 from datetime import timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement, update
+from sqlalchemy import update
 from sqlmodel import Session, col, select
 
 from twinning import switching
@@ -104,5 +105,5 @@ def any_late(session: Session) -> bool:
     return session.exec(late.limit(1)).first() is not None
 
 
-def _is_late() -> tuple[ColumnElement[bool], ...]:
+def _is_late() -> tuple[Any, ...]:
     return col(WebhookEndpoint.unverified_since) <= now() - PATIENCE, col(WebhookEndpoint.enabled)
