@@ -312,7 +312,7 @@ def test_lengths_follow_single_arrivals_in_a_large_catalogue(seed: int, threshol
 
 
 def test_lengths_follow_a_catalogue_that_shrinks() -> None:
-    """What may stay as it is among many texts is settled anew among few, where a common word is worth less."""
+    """What may stay as it is among many texts is settled anew among few: a common word is worth less."""
     index = MatchIndex((f"n{number}", "need", 0, {"common": 1}) for number in range(2000))
     index.put("p", "practice", 1, {"common": 1})
     index.put_many((f"x{number}", "practice", 1, {"other": 1}) for number in range(1000))
