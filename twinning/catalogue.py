@@ -14,7 +14,7 @@ from sqlmodel import Field, Session, SQLModel, col
 from twinning.database import before_commit, draw
 from twinning.dialects import Id, Json
 from twinning.inserting import insert_all
-from twinning.many_rows import put
+from twinning.many_rows import in_batches, put
 
 
 class Subject(StrEnum):
@@ -78,8 +78,7 @@ def latest_version(session: Session) -> int:
 def stored_counts(session: Session, listing_ids: Sequence[str], analysis: str) -> dict[str, TermCounts]:
     """Give what was counted before, by listing; only counts made by this way of cutting words."""
     found: dict[str, TermCounts] = {}
-    for start in range(0, len(listing_ids), 500):
-        some = listing_ids[start : start + 500]
+    for some in in_batches(listing_ids):
         query = select(TermCounts).where(
             col(TermCounts.listing_id).in_(some), col(TermCounts.analysis) == analysis
         )

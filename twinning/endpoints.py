@@ -231,12 +231,6 @@ def deliveries_of(
     return session.exec(query.order_by(col(Delivery.id).desc()).limit(most)).all()
 
 
-def attempts_of(session: Session, delivery_id: str) -> Sequence[Attempt]:
-    """Give a delivery's attempts, first to last."""
-    query = select(Attempt).where(Attempt.delivery_id == delivery_id)
-    return session.exec(query.order_by(col(Attempt.number))).all()
-
-
 def attempts_by_delivery(session: Session, delivery_ids: Sequence[str]) -> dict[str, list[Attempt]]:
     """Give the attempts at each of these deliveries, first to last."""
     query = select(Attempt).where(col(Attempt.delivery_id).in_(delivery_ids))

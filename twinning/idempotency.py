@@ -75,7 +75,7 @@ def body_of(session: Session, row: KeptAnswer) -> bytes:
         return row.body
     vault: Vault | None = session.info.get("vault")
     if vault is None:
-        raise WrongSetting(f"{SETTING}: is not set, and a kept answer was sealed with it")
+        raise WrongSetting(f"{SETTING}: is not set, and a kept answer was sealed with it; set it again")
     return vault.open(row.body.decode(), _place(row), row.key_id).encode()
 
 

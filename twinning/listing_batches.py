@@ -14,6 +14,7 @@ from twinning.inserting import insert_all
 from twinning.lifecycle import Hand
 from twinning.listing_shapes import ListingPublic, NeedPublic, PracticePublic
 from twinning.listings import Listing, ListingCreate
+from twinning.many_rows import in_batches
 from twinning.terms import ListingKind, ListingState, Work
 
 # More would be cheaper, and hold the one writer of SQLite for longer.
@@ -65,9 +66,7 @@ def references_of(
 ) -> dict[tuple[str, str, str], Listing]:
     """Find listings by city, kind and the city's own reference, or their id in its place."""
     found: dict[tuple[str, str, str], Listing] = {}
-    asked = sorted(set(wanted))
-    for start in range(0, len(asked), 500):
-        some = asked[start : start + 500]
+    for some in in_batches(set(wanted)):
         there = select(Listing).where(Listing.state != ListingState.WITHDRAWN)
         key = tuple_(col(Listing.city_id), col(Listing.kind), col(Listing.external_ref))
         ids = [reference for _, _, reference in some if is_id(reference)]

@@ -331,11 +331,6 @@ def written(columns: Mapping[str, Any]) -> str:
     return "\n".join(text for name in _TEXTS if (text := columns.get(name)))
 
 
-def is_matched(listing: Listing, city_is_registered: bool) -> bool:
-    """Say whether a listing takes part in matching: published, of a registered city."""
-    return city_is_registered and listing.state == ListingState.PUBLISHED
-
-
 def body_of(listing: Listing) -> str:
     """Lay out what was written under a listing's title."""
     parts: list[str | None] = [getattr(listing, name) for name in _TEXTS[1:]]

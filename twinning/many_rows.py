@@ -3,12 +3,21 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Insert, Table
 from sqlmodel import Session, SQLModel
 
 from twinning.dialects import Inserter, inserter
+
+
+class Ordered(Protocol):
+    """What can be put in order."""
+
+    def __lt__(self, other: Any, /) -> bool: ...
+
+
+Item = TypeVar("Item", bound=Ordered)
 
 
 def table_of(model: type[SQLModel]) -> Table:
@@ -57,7 +66,7 @@ def _adding(into: Inserter, table: type[SQLModel], key: tuple[str, ...], column:
     return insert.on_conflict_do_update(index_elements=list(key), set_=more)
 
 
-def in_batches(items: Collection[str], size: int = 500) -> Iterator[list[str]]:
+def in_batches(items: Collection[Item], size: int = 500) -> Iterator[list[Item]]:
     """Give some hundreds at a time, in order: no database takes a question of any length."""
     ordered = sorted(items)
     return (ordered[start : start + size] for start in range(0, len(ordered), size))

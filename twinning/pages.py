@@ -2,6 +2,7 @@
 """A page of a list: the rows of a query, narrowed to what was asked for, from a place on."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from sqlmodel import Session
@@ -14,9 +15,9 @@ def page(
     session: Session,
     query: SelectOfScalar[Row],
     by: Any,
-    most: int,
+    most: int | None,
     after: str | None,
-    equal: Mapping[Any, Any],
+    equal: Mapping[Any, Any] = MappingProxyType({}),
 ) -> Sequence[Row]:
     """Give the rows beyond `after` in the order of the column `by`.
 

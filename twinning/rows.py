@@ -5,7 +5,7 @@ A row that is wrong is told and the next one is read; a file that cannot be read
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from dataclasses import field as made
 from typing import Any, Final
@@ -131,13 +131,3 @@ def column_name(name: Any) -> str:
     """Read a column's name as people write it: `City ref` is city_ref."""
     text = "" if name is None else str(name)
     return _NAME.sub("_", text.strip().strip("\ufeff").lower())
-
-
-def first_of(rows: Iterable[Row], most: int) -> list[Row]:
-    """Take the next rows, so many at most."""
-    taken: list[Row] = []
-    for row in rows:
-        taken.append(row)
-        if len(taken) == most:
-            break
-    return taken

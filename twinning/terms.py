@@ -176,3 +176,10 @@ class Bell(StrEnum):
 
     MATCH = "match"
     DELIVER = "deliver"
+
+
+class Service(StrEnum):
+    """The kinds of process that work off a queue, as they name themselves when they say that they live."""
+
+    MATCHER = "matcher"
+    DISPATCHER = "dispatcher"

@@ -48,7 +48,7 @@ class Waiting:
 
 
 class Scribe:
-    """Does writes together, in one thread that lives as long as there is something to write."""
+    """Does writes together, in one thread that lives from the first of them until `close`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -7,9 +7,7 @@ fence, and a look holds what it changes.
 
 import time
 
-import structlog
-from sqlalchemy.exc import InterfaceError, OperationalError
-
+from services import units
 from twinning import outcomes, replays, verification, work
 from twinning.database import Database
 from twinning.replays import ENDED
@@ -17,11 +15,8 @@ from twinning.settings import Settings
 from twinning.terms import Work
 from twinning.work import Claim
 
-RETRY_S = 1.0
 LOOK_EVERY_S = 60.0
 GIVEN_UP = "A batch of this replay failed each time it was tried."
-
-log = structlog.get_logger(__name__)
 
 
 class Errands:
@@ -53,25 +48,16 @@ class Errands:
         with self._database.transaction() as session:
             claims = work.claim(session, self._name, 1, self._settings.lease_s, [Work.REPLAY])
         for claim in claims:
-            self._do(claim)
+            units.attempt(self._database, claim, self._do)
         return bool(claims)
 
     def _do(self, claim: Claim) -> None:
-        try:
-            with self._database.writing() as session:
-                more = replays.advance(session, claim.subject)
-                # Where the fence does not hold, somebody else has the replay by now, and this is undone.
-                if work.pass_on(session, claim) if more else work.finish(session, [claim]):
-                    self._database.commit(session)
-        except (OperationalError, InterfaceError):
-            # The database is away or has chosen us to lose a race. Where even this fails, the lease ends.
-            log.warning("the database refused", subject=claim.subject, exc_info=True)
-            with self._database.transaction() as session:
-                work.release(session, [claim], RETRY_S)
-        except Exception as error:
-            log.exception("a replay failed", subject=claim.subject)
-            with self._database.transaction() as session:
-                work.set_back(session, claim, f"{type(error).__name__}: {error}")
+        """Do the next batch of a replay, and see whether there is another."""
+        with self._database.writing() as session:
+            more = replays.advance(session, claim.subject)
+            # Where the fence does not hold, somebody else has the replay by now, and this is undone.
+            if work.pass_on(session, claim) if more else work.finish(session, [claim]):
+                self._database.commit(session)
 
     def look(self) -> None:
         """Warn of endpoints that ail, switch off those that are dead, and end replays that cannot go on."""

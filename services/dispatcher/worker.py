@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The delivery worker: a courier, its errands, and Celery's ear for the bell, in one process."""
 
-import os
 import signal
-import socket
 
 from celery import signals
 
@@ -16,9 +14,9 @@ from services.watch import Watch
 from twinning import clocks, keyring
 from twinning.database import Database
 from twinning.settings import Settings
-from twinning.terms import Bell
+from twinning.terms import Bell, Service
 from twinning.vault import vault_of
-from twinning.workers import Heart
+from twinning.workers import Heart, name_of
 
 # From SIGTERM to the end of the process no supervisor should have to wait for longer.
 STOP_S = 3.0
@@ -37,7 +35,7 @@ def run(settings: Settings) -> int:
     app = make_app(settings)
     # The task takes microseconds, so there is nothing that a soft shutdown could wait for.
     app.conf.update(worker_soft_shutdown_timeout=0.0, worker_enable_soft_shutdown_on_idle=False)
-    name = f"dispatcher@{socket.gethostname()[:40]}:{os.getpid()}"
+    name = name_of(Service.DISPATCHER)
 
     def wake() -> None:
         courier.wake()
@@ -61,7 +59,7 @@ def run(settings: Settings) -> int:
     signals.worker_shutting_down.connect(halt, weak=False)
     # Until Celery listens to signals itself, a second or more from now, this does.
     signal.signal(signal.SIGTERM, _end)
-    heart = Heart(database, name, "dispatcher")
+    heart = Heart(database, name, Service.DISPATCHER)
     heart.start()
     courier.start()
     errands.start()

@@ -12,10 +12,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import structlog
-from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlmodel import Session
 
+from services import units
 from services.matcher.file_reading import AT_ONCE, Batch, Reading
 from twinning import audit, imports, landing, outbox, work
 from twinning.audit import Actor
@@ -28,11 +27,8 @@ from twinning.settings import Settings
 from twinning.terms import ImportState, Role, Work
 from twinning.work import Claim
 
-RETRY_S = 1.0
 NICENESS = 10
 GIVEN_UP = "A part of this import failed each time it was tried."
-
-log = structlog.get_logger(__name__)
 
 
 class Importer:
@@ -73,19 +69,13 @@ class Importer:
             self._reading = None
 
     def _try(self, claim: Claim) -> None:
+        well = False
         try:
-            self._do(claim)
-        except (OperationalError, InterfaceError):
-            # The database is away or has chosen us to lose a race. Where even this fails, the lease ends.
-            log.warning("the database refused", subject=claim.subject, exc_info=True)
-            self.let_go()
-            with self._database.transaction() as session:
-                work.release(session, [claim], RETRY_S)
-        except Exception as error:
-            log.exception("a batch of an import failed", subject=claim.subject)
-            self.let_go()
-            with self._database.transaction() as session:
-                work.set_back(session, claim, f"{type(error).__name__}: {error}")
+            well = units.attempt(self._database, claim, self._do)
+        finally:
+            # What has been read ahead of a failure is not trusted.
+            if not well:
+                self.let_go()
 
     def _do(self, claim: Claim) -> None:
         """Read a batch and land it; what was read under an old fence is forgotten."""

@@ -4,9 +4,6 @@
 With the broker away only the watches are left, and enough.
 """
 
-import os
-import socket
-
 from celery import signals
 
 from services.broker import TASKS, Doorbell, make_app, make_worker
@@ -16,10 +13,9 @@ from services.watch import Watch
 from twinning import clocks
 from twinning.database import Database
 from twinning.settings import Settings
-from twinning.terms import Bell
-from twinning.workers import Heart
+from twinning.terms import Bell, Service
+from twinning.workers import Heart, name_of
 
-SERVICE = "matcher"
 STOP_S = 3.0
 
 
@@ -29,7 +25,7 @@ def run(settings: Settings) -> int:
     doorbell = Doorbell(app)
     database = Database(settings.database, doorbell.ring)
     clocks.must_agree_at_start(database)
-    name = f"{SERVICE}@{socket.gethostname()[:40]}:{os.getpid()}"
+    name = name_of(Service.MATCHER)
     # Under one name, so that the same heart renews the leases of both.
     importer = Importer(database, settings, name)
     matcher = Matcher(database, settings, name, is_importing=lambda: importer.is_busy)
@@ -41,7 +37,7 @@ def run(settings: Settings) -> int:
         at_the_beginning=give_way,
         at_the_end=importer.let_go,
     )
-    heart = Heart(database, name, SERVICE, matcher.renew)
+    heart = Heart(database, name, Service.MATCHER, matcher.renew)
     heart.start()
 
     def rung() -> int:
