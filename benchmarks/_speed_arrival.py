@@ -3,8 +3,6 @@
 
 import os
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -26,10 +24,6 @@ from tests.servers import Server, libpq, postgres_server
 CITIES = 1_000
 WARMING, ARRIVALS, PEERS = 200, 600, 15
 PASSING = 25
-_START = (
-    "import time; begun = time.perf_counter(); "
-    "from services.matcher.engine.warming import warm; warm(); print(time.perf_counter() - begun)"
-)
 
 
 def entries(texts: Sequence[str], kind: str) -> Iterator[Entry]:
@@ -215,18 +209,8 @@ def _arrival(size: int, postgresql: str | None) -> Iterator[Row]:
     yield _searched(arrivals.index, _corpus.texts(60, NEED, seed=12), size)
 
 
-def _start() -> Row:
-    """A fresh process imports the engine and calls every compiled loop; the second finds them on disk."""
-    for _ in range(2):
-        done = subprocess.run([sys.executable, "-c", _START], check=True, capture_output=True, text=True)
-    return Row(
-        "import, and first call of every loop, wall", float(done.stdout), note="compiled loops are on disk"
-    )
-
-
 def rows(*, size: int = 100_000, postgresql: str | None = None) -> Iterator[Row]:
     """The rows of this table, for so many needs and practices."""
-    yield _start()
     for practices in (5_000, 50_000):
         index = MatchIndex(entries(_corpus.texts(practices, PRACTICE), PRACTICE))
         yield _searched(index, _corpus.texts(60, NEED, seed=12), practices)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The heart of a working process: it says now and then that the process lives, and in the end that it goes."""
+"""The heart of a working process: it says now and then that the process lives, and at last that it leaves."""
 
 from collections.abc import Callable
 from typing import Final

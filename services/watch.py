@@ -15,8 +15,8 @@ log = structlog.get_logger(__name__)
 class Watch:
     """A thread that looks at once, when woken and after each interval, and again while `look` gives True.
 
-    Without an interval (0) it waits to be woken. After each look it rests for `rest_s`, whoever wakes it, and
-    `at_the_end` is called in the thread when nothing more will be looked for.
+    Without an interval (0) it waits to be woken. After each look it rests for `rest_s`, whoever wakes it.
+    In the thread `at_the_beginning` is called before the first look, `at_the_end` when no more will follow.
     """
 
     def __init__(
@@ -26,11 +26,13 @@ class Watch:
         every_s: float,
         *,
         rest_s: float = 0.0,
+        at_the_beginning: Callable[[], None] = lambda: None,
         at_the_end: Callable[[], None] = lambda: None,
     ) -> None:
         self._look = look
         self._every_s = every_s
         self._rest_s = rest_s
+        self._at_the_beginning = at_the_beginning
         self._at_the_end = at_the_end
         self._bell = threading.Event()
         self._stopping = threading.Event()
@@ -56,6 +58,7 @@ class Watch:
             self._thread.join(timeout_s)
 
     def _run(self) -> None:
+        self._at_the_beginning()
         while not self._stopping.is_set():
             self._bell.clear()
             try:

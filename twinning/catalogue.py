@@ -8,12 +8,13 @@ it reads on from there before any work, so that a score always belongs to one de
 from collections.abc import Sequence
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, func, insert, select
+from sqlalchemy import BigInteger, func, select
 from sqlmodel import Field, Session, SQLModel, col
 
 from twinning.database import before_commit, draw
 from twinning.dialects import Id, Json
-from twinning.many_rows import in_batches, put, table_of
+from twinning.inserting import insert_all
+from twinning.many_rows import in_batches, put
 
 
 class Subject(StrEnum):
@@ -59,7 +60,7 @@ def _write_changes(session: Session) -> None:
         {"version": first + place, "subject": subject, "subject_id": subject_id}
         for place, (subject, subject_id) in enumerate(changes)
     ]
-    session.connection().execute(insert(table_of(Change)), rows)
+    insert_all(session, Change, rows)
 
 
 def changes_since(session: Session, version: int) -> Sequence[Change]:

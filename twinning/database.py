@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-import uuid_utils.compat as uuid7s
+import uuid_utils
 from sqlalchemy import BigInteger, bindparam, text
 from sqlalchemy.sql import update
 from sqlmodel import Field, Session, SQLModel, col
@@ -30,7 +30,7 @@ SQLModel.metadata.naming_convention = {
 
 def new_id() -> str:
     """Make a UUIDv7: ids sort by the time they were made."""
-    return str(uuid7s.uuid7())
+    return str(uuid_utils.uuid7())
 
 
 def is_id(text: str) -> bool:

@@ -148,6 +148,13 @@ PROBLEM: Example = {
     ],
 }
 
+TOO_MANY: Example = {
+    "type": "https://twinning.example.org/problems/too-many-requests",
+    "title": "Too many requests",
+    "status": 429,
+    "detail": "This key may ask 600 times a minute; ask again in 12 s.",
+}
+
 # The example of each shape that is a request or an answer, by the shape's name.
 SHAPES: dict[str, Example] = {
     **catalogue_examples.SHAPES,

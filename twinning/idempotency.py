@@ -43,9 +43,11 @@ _IS_THERE = select(col(KeptAnswer.status)).where(
 )
 
 
-def request_hash(method: str, path: str, body: bytes) -> str:
+def request_hash(method: str, path: str, query: str, body: bytes) -> str:
     """Hash what was asked, so that a key used again for something else is noticed."""
-    return hashlib.sha256(b"\0".join((method.encode(), path.encode(), body))).hexdigest()
+    # Without a query it is the hash that answers were kept under before queries were looked at.
+    place = f"{path}?{query}" if query else path
+    return hashlib.sha256(b"\0".join((method.encode(), place.encode(), body))).hexdigest()
 
 
 def find(session: Session, caller: str, key: str) -> KeptAnswer | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, ScalarSelect, func, insert, true
+from sqlalchemy import BigInteger, ColumnElement, ScalarSelect, func, true
 from sqlmodel import Field, Session, SQLModel, col, or_, select
 
 from twinning import endpoints, receivers
@@ -20,8 +20,8 @@ from twinning.dialects import Id, Instant, Json
 from twinning.endpoints import Delivery
 from twinning.errors import Invalid, NotFound
 from twinning.events import Event, EventType, Facets
+from twinning.inserting import insert_all
 from twinning.keys import Caller
-from twinning.many_rows import table_of
 from twinning.receivers import Receiver
 from twinning.terms import Bell
 
@@ -70,13 +70,13 @@ def _write_events(session: Session) -> None:
     """Number the transaction's events, write them, and write a delivery for each endpoint that wants one."""
     recorded: list[tuple[str, Event]] = session.info.pop("events", [])
     first = draw(session, len(recorded))
+    about = [event.facets() for _, event in recorded]
     # The log is held: whoever switches an endpoint on or off, or deletes it, holds the log for it, too. So no
     # delivery is left waiting for one that is off, held for one that is on, or without its endpoint.
-    hearing = receivers.of_events(session, [event.facets() for _, event in recorded])
+    hearing = receivers.of_events(session, about)
     moment = now()
     events, cities, deliveries = [], [], []
-    for sequence, (event_id, event) in enumerate(recorded, first):
-        facets = event.facets()
+    for sequence, ((event_id, event), facets) in enumerate(zip(recorded, about, strict=True), first):
         body = event.body(moment)
         events.append(
             {
@@ -96,12 +96,10 @@ def _write_events(session: Session) -> None:
             for city_id, country in named.items()
         ]
         deliveries += _fan_out(hearing, event_id, event.type, facets, moment)
-    connection = session.connection()
-    connection.execute(insert(table_of(StoredEvent)), events)
-    if cities:
-        connection.execute(insert(table_of(EventCity)), cities)
+    insert_all(session, StoredEvent, events)
+    insert_all(session, EventCity, cities)
+    insert_all(session, Delivery, deliveries)
     if deliveries:
-        connection.execute(insert(table_of(Delivery)), deliveries)
         ring_after(session, Bell.DELIVER)
 
 

@@ -51,7 +51,7 @@ def claim(request: Request, session: Session, caller: Caller, body: bytes) -> Cl
         raise Conflict(
             "The first request with this Idempotency-Key is still running.", code="idempotency-key-in-use"
         )
-    asked = idempotency.request_hash(request.method, request.url.path, body)
+    asked = idempotency.request_hash(request.method, request.url.path, request.url.query, body)
     return Claim(caller.key_id, key, asked)
 
 

@@ -8,7 +8,7 @@ from celery import signals
 
 from services.broker import TASKS, Doorbell, make_app, make_worker
 from services.heart import Heart
-from services.matcher.importing import Importer
+from services.matcher.importing import Importer, give_way
 from services.matcher.matching import Matcher
 from services.watch import Watch
 from twinning import clocks
@@ -27,11 +27,17 @@ def run(settings: Settings) -> int:
     database = Database(settings.database, doorbell.ring)
     clocks.must_agree_at_start(database)
     name = name_of(Service.MATCHER)
-    matcher = Matcher(database, settings, name)
-    matching = Watch("matching", matcher.look, settings.scan_interval_s)
-    # Under the matcher's name, so that the same heart renews the leases of both.
+    # Under one name, so that the same heart renews the leases of both.
     importer = Importer(database, settings, name)
-    importing = Watch("importing", importer.go_on, settings.scan_interval_s, at_the_end=importer.let_go)
+    matcher = Matcher(database, settings, name, is_importing=lambda: importer.is_busy)
+    matching = Watch("matching", matcher.look, settings.scan_interval_s)
+    importing = Watch(
+        "importing",
+        importer.go_on,
+        settings.scan_interval_s,
+        at_the_beginning=give_way,
+        at_the_end=importer.let_go,
+    )
     heart = Heart(database, name, Service.MATCHER, matcher.renew)
     heart.start()
 

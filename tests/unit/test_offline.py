@@ -355,10 +355,15 @@ def test_search_names_bad_rows(tmp_path: Path, rows: list[dict[str, Any]], line:
 
 
 def test_help_stays_quick() -> None:
-    """Importing the commands loads no numerical library and no database."""
-    code = "import sys, services.cli.offline; print(*sorted({name.split('.')[0] for name in sys.modules}))"
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.split()
+    """Asking for help loads no numerical or compiled library, no server, no database and no engine."""
+    code = (
+        "import atexit, sys, services.cli.main as main; "
+        "atexit.register(lambda: print(*sorted(sys.modules))); main.app(['--help'])"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    modules = loaded.stdout.split()
 
-    assert not {"numpy", "scipy", "sklearn", "sqlalchemy", "pydantic"} & set(loaded)
+    assert "services.cli.main" in modules
+    heavy = {"numpy", "scipy", "sklearn", "numba", "ortools", "sqlalchemy", "pydantic", "fastapi", "celery"}
+    assert not heavy & {name.split(".")[0] for name in modules}
+    assert not [name for name in modules if name.startswith("services.matcher.engine")]

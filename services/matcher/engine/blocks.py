@@ -9,7 +9,7 @@ import numpy as np
 
 from services.matcher.engine import many, weights, widening
 from services.matcher.engine.join import Asked
-from services.matcher.engine.lists import Numbers, Weights
+from services.matcher.engine.lists import Items, Numbers, Weights
 from services.matcher.engine.scoring import Scoring
 from services.matcher.engine.shelf import Key
 from services.matcher.engine.store import NEED, PRACTICE, Mask
@@ -79,7 +79,7 @@ class Blocks(Scoring):
         needs, lengths, reaches = self.weighed(keys)
         chosen = self._chosen(needs, Asked(np.full(len(keys), floor), *masks), many.ROOM)
         # Synonyms only matter to a need that finds something.
-        lent = self._lent_many(needs, lengths, chosen.reached > 0)
+        lent = self._lent_many(self._own_terms(needs, chosen.reached > 0), lengths)
         answers = many.Answers.room_for(len(keys))
         many.answer(needs, lent, self._practices(), chosen, self._feedback(reaches), floor, answers)
         matches: dict[Key, list[Match]] = {}
@@ -95,7 +95,7 @@ class Blocks(Scoring):
         open_ended, practices = np.full(len(keys), np.inf), self._practices()
         feedback = self._feedback(reaches)
         chosen = self._chosen(needs, Asked(open_ended, *masks), 0)
-        lent = self._lent_many(needs, lengths, np.ones(len(keys), np.bool_))
+        lent = self._lent_many(self._own_terms(needs, np.ones(len(keys), np.bool_)), lengths)
         asked = widening.widened(needs, lent, practices, chosen, feedback)
         snapshot = self.snapshot()
         selected = snapshot.join.select(asked.rows, limit + widening.MARGIN, Asked(open_ended, *masks), 0)
@@ -120,15 +120,10 @@ class Blocks(Scoring):
         rows, above = snapshot.named(selected.rows), snapshot.named(selected.above)
         return many.Chosen(rows, selected.lost, above, selected.above_count)
 
-    def _lent_many(self, needs: many.Needs, lengths: Weights, wanted: Mask) -> many.Needs:
-        """The synonyms of some of the needs; none for the others."""
-        spans = zip(needs.ptr, needs.ptr[1:], lengths.tolist(), wanted.tolist(), strict=False)
-        return many.Needs.of(
-            [
-                self._lent(needs.terms[first : last if its else first], length)
-                for first, last, length, its in spans
-            ]
-        )
+    def _own_terms(self, needs: many.Needs, wanted: Mask) -> list[Items]:
+        """The terms of each need; of those that are not wanted none."""
+        spans = zip(needs.ptr, needs.ptr[1:], wanted.tolist(), strict=False)
+        return [needs.terms[first : last if its else first] for first, last, its in spans]
 
     def _practices(self) -> many.Practices:
         """The stored practices as the kernels read them."""

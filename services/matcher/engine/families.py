@@ -7,7 +7,6 @@ such relatives of its words a small weight, as it does synonyms: to take them fo
 for a citizen is not citizenship.
 """
 
-from collections.abc import Iterable
 from functools import lru_cache
 
 LEAST = 4
@@ -15,11 +14,6 @@ LEAST = 4
 
 ENDINGS = ("ship", "ist", "ism", "ian", "ari", "er", "or", "")
 """What a stem of a family ends in, beside the part that all of it share."""
-
-
-def of_all(stems: Iterable[str]) -> frozenset[str]:
-    """The relatives that any of some stems could have."""
-    return frozenset().union(*map(relatives, stems))
 
 
 @lru_cache(maxsize=1 << 16)

@@ -80,9 +80,9 @@ class Asked:
     mask_of: Numbers
 
     @classmethod
-    def everything(cls, queries: int) -> "Asked":
-        """The best rows, whatever their city."""
-        return cls(np.full(queries, np.inf), np.ones((1, 1), np.bool_), np.zeros(queries, np.int64))
+    def everything(cls, queries: int, cities: int) -> "Asked":
+        """The best rows, whichever of so many cities they belong to."""
+        return cls(np.full(queries, np.inf), np.ones((1, cities), np.bool_), np.zeros(queries, np.int64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +141,11 @@ class Join:
     def top(self, queries: Rows, k: int) -> tuple[NDArray[np.float64], Numbers]:
         """Scores and numbers of the `k` best rows of each query, best first, equal ones by row; 0, -1 pad."""
         scores, rows = np.zeros((len(queries), k)), np.full((len(queries), k), -1, np.int64)
+        cities = int(self._laid.city.max(initial=0)) + 1
         for first in range(0, len(queries), _BATCH):
             last = min(len(queries), first + _BATCH)
             ranked = self._ranked(queries.part(first, last))
-            heaps, _ = self._select(ranked, k + _MARGIN, Asked.everything(last - first), 0)
+            heaps, _ = self._select(ranked, k + _MARGIN, Asked.everything(last - first, cities), 0)
             best = (scores[first:last], rows[first:last])
             finishing.finish(ranked.matrix, self._laid, heaps, slack_of(ranked), *best)
         return scores, rows

@@ -5,7 +5,6 @@ The join says for each need which practices may be its best three, whose words w
 the floor. Only those are scored here, so a round costs what it finds, not what it searches.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -78,12 +77,6 @@ class Needs(NamedTuple):
     ptr: Numbers
     terms: Items
     values: Weights
-
-    @classmethod
-    def of(cls, parts: Sequence[tuple[Items, Weights]]) -> "Needs":
-        """Those of needs that were weighed one by one."""
-        heads = np.cumsum([0, *(len(terms) for terms, _ in parts)])
-        return cls(heads, np.concatenate([t for t, _ in parts]), np.concatenate([v for _, v in parts]))
 
     @property
     def rows(self) -> Rows:

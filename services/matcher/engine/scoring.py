@@ -5,12 +5,12 @@ Every score is summed over a text's own terms in the order of their stems, so th
 but the texts that are stored.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from services.matcher.engine import families, kernels, many, synonyms, weights
+from services.matcher.engine import kernels, lending, many, weights
 from services.matcher.engine.join import Join, Rows
 from services.matcher.engine.lists import Items, Numbers, Weights, grown
 from services.matcher.engine.shelf import Key
@@ -134,19 +134,14 @@ class Scoring(Texts):
 
     def _lent(self, terms: Items, length: float) -> tuple[Items, Weights]:
         """The stored synonyms and relatives of a need's terms, whose own weights were divided by `length`."""
-        own = {*map(self._stems.__getitem__, terms.tolist())}
-        shares = dict.fromkeys(self._numbers.keys() & families.of_all(own), weights.FAMILY_SHARE)
-        groups = synonyms.lent(dict.fromkeys(synonyms.WORDS & own, 1))
-        shares |= {stem: weights.SYNONYM_SHARE * part for stem, part in groups.items()}
-        if not shares:
-            return np.zeros(0, np.int32), np.zeros(0)
-        # A number may outlive the last text with its term, so to ask for one is not enough.
-        found = sorted(
-            (stem, share) for stem, share in shares.items() if stem not in own and self.frequency(stem)
-        )
-        numbers = np.array([self._numbers[stem] for stem, _ in found], np.int32)
-        parts = np.array([share for _, share in found])
-        return numbers, parts * self._worth(numbers) / length
+        lent = self._lent_many([terms], np.array([length]))
+        return lent.terms, lent.values
+
+    def _lent_many(self, needs: Sequence[Items], lengths: Weights) -> many.Needs:
+        """The same for many needs, each by its terms."""
+        sizes, terms, shares = lending.lent(needs, self._stems, self._numbers, self._frequency)
+        values = shares * self._worth(terms) / np.repeat(lengths, sizes)
+        return many.Needs(np.append(0, np.cumsum(sizes)), terms, values)
 
     def _related(self, first: Weights, mask: Mask | None, reach: float) -> tuple[Items, Weights]:
         """Rocchio's feedback: the heaviest terms of the best practices that the mask allows.

@@ -198,7 +198,11 @@ class Texts:
         return self._norm_units / practices / _UNITS if practices else 1.0
 
     def _worth(self, terms: NDArray[np.integer]) -> Weights:
-        """What terms are worth in a need."""
+        """What terms are worth in a need; of very many each different one is asked for once."""
+        known = len(self._stems)
+        if len(terms) > known:
+            everything: Weights = self._worth(np.arange(known))[terms]
+            return everything
         return weights.term_weight(len(self), self._frequency[terms], self._occurrences[terms])
 
     def frequency(self, stem: str) -> int:

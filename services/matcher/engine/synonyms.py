@@ -175,18 +175,24 @@ _PHRASES: tuple[tuple[Phrase, ...], ...] = tuple(
 )
 
 
-def _groups_by_word() -> dict[str, tuple[int, ...]]:
-    """For each word of a phrase the groups that it may open."""
-    found: dict[str, list[int]] = {}
+def _openings() -> dict[str, tuple[tuple[Phrase, int], ...]]:
+    """For each word of a phrase the phrases that it stands in, with the group that each opens."""
+    found: dict[str, list[tuple[Phrase, int]]] = {}
     for number, group in enumerate(_PHRASES):
-        for word in frozenset().union(*group):
-            found.setdefault(word, []).append(number)
-    return {word: tuple(numbers) for word, numbers in found.items()}
+        for phrase in group:
+            for word in phrase:
+                found.setdefault(word, []).append((phrase, number))
+    return {word: tuple(opened) for word, opened in found.items()}
 
 
-_GROUPS_OF = _groups_by_word()
+_OPENINGS = _openings()
 
-WORDS = frozenset(_GROUPS_OF)
+_SHARES = tuple(
+    {term: max(1.0 / len(phrase) for phrase in group if term in phrase) for term in frozenset().union(*group)}
+    for group in _PHRASES
+)
+
+WORDS = frozenset(_OPENINGS)
 """Only these terms are ever lent others."""
 
 
@@ -196,12 +202,16 @@ def lent(counts: Mapping[str, int]) -> dict[str, float]:
     A phrase of several words gives each of them its part, for one of them alone says less; the best share of
     a term counts, and the need's own terms are not among them.
     """
-    groups = dict.fromkeys(number for term in counts for number in _GROUPS_OF.get(term, ()))
+    own = counts.keys()
+    opened = {
+        number
+        for term in own
+        for phrase, number in _OPENINGS.get(term, ())
+        if len(phrase) == 1 or phrase <= own
+    }
     shares: dict[str, float] = {}
-    for number in groups:
-        if not any(phrase <= counts.keys() for phrase in _PHRASES[number]):
-            continue
-        for phrase in _PHRASES[number]:
-            for term in phrase - counts.keys():
-                shares[term] = max(shares.get(term, 0.0), 1.0 / len(phrase))
+    for number in opened:
+        for term, share in _SHARES[number].items():
+            if term not in counts and share > shares.get(term, 0.0):
+                shares[term] = share
     return shares

@@ -54,7 +54,7 @@ def test_part_of_a_phrase_opens_no_group(need: str) -> None:
     assert not lent({term: 1 for term in count_terms(need) if term != "senior"})
 
 
-@given(st.dictionaries(st.sampled_from(sorted(synonyms._GROUPS_OF)), st.integers(1, 9)))
+@given(st.dictionaries(st.sampled_from(sorted(synonyms.WORDS)), st.integers(1, 9)))
 def test_what_is_lent_is_never_the_need_s_own_and_at_most_whole(counts: dict[str, int]) -> None:
     """Own words keep their own weight; shares lie within 0 and 1."""
     shares = lent(counts)

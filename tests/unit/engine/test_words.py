@@ -100,11 +100,13 @@ def test_the_table_of_words_grows() -> None:
 def test_no_hash_is_trusted() -> None:
     """Words of one hash stay different words, and each is found again."""
     slots, hashes, starts = (np.zeros(size, np.int64) for size in (64, 8, 9))
-    pool, known, found = np.zeros(99, np.uint16), 0, []
+    pool, known, found = np.zeros(99, np.uint64), 0, []
 
     for word in ("one", "two", "ones", "one", "two", "ones", "on"):
-        pool[starts[known] : starts[known] + len(word)] = np.frombuffer(word.encode("utf-16-le"), np.uint16)
-        found.append(spelling._number(len(word), -1, known, slots, hashes, starts, pool))
+        letters = np.frombuffer(word.ljust(8).encode("utf-16-le"), "<u8")
+        length = len(word) // 4 + 1
+        pool[starts[known] : starts[known] + length] = letters[:length]
+        found.append(spelling._number(length, -1, known, slots, hashes, starts, pool))
         known = max(known, found[-1] + 1)
 
     assert found == [0, 1, 2, 0, 1, 2, 3]
