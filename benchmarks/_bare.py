@@ -21,7 +21,8 @@ from sqlmodel import Field, SQLModel, col, create_engine, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from twinning.cities import City
-from twinning.database import Id, Instant, Json, new_id, now
+from twinning.database import new_id, now
+from twinning.dialects import Id, Instant, Json
 from twinning.fields import Shape
 from twinning.forms import NeedCreate
 from twinning.listings import Listing, NeedPublic

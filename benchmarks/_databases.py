@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from tests.servers import postgres_database, postgres_server
-from twinning.database import migrate
+from twinning.migrating import migrate
 
 KINDS: Final = ("sqlite", "postgresql")
 

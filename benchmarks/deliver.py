@@ -27,10 +27,11 @@ from benchmarks import _celery_peers
 from benchmarks._processes import Receiver, broker, receiver
 from services.dispatcher.courier import Courier
 from twinning import endpoints, keys, outbox, signing
-from twinning.database import Database, migrate
+from twinning.database import Database
 from twinning.endpoints import Delivery, WebhookEndpoint
 from twinning.events import EndpointNote, WebhookEndpointPing
 from twinning.keys import ApiKeyCreate
+from twinning.migrating import migrate
 from twinning.settings import Settings
 from twinning.terms import DeliveryState, Role
 

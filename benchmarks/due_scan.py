@@ -22,10 +22,11 @@ from sqlmodel import Session
 
 from tests.servers import postgres_database, postgres_server
 from twinning import endpoints, keys
-from twinning.database import Database, migrate, now
+from twinning.database import Database, now
 from twinning.deliveries import next_due, take_due
 from twinning.endpoints import WebhookEndpoint
 from twinning.keys import ApiKeyCreate
+from twinning.migrating import migrate
 from twinning.terms import Role
 
 MUST_MS = 5.0

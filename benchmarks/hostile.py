@@ -24,8 +24,9 @@ from benchmarks._processes import broker, cost, running
 from benchmarks.deliver import waiting
 from tests.hooks import ping, subscribe
 from tests.integration.hostile import MANNERS, receiver
-from twinning.database import Database, migrate
+from twinning.database import Database
 from twinning.endpoints import Attempt
+from twinning.migrating import migrate
 from twinning.settings import PREFIX
 
 MUST_MB = 20.0

@@ -35,9 +35,10 @@ from benchmarks._corpus import texts
 from services.matcher.importing import Importer
 from twinning import imports, keys, table_files
 from twinning.columns import COLUMNS
-from twinning.database import Database, migrate
+from twinning.database import Database
 from twinning.forms import NeedCreate
 from twinning.keys import ApiKeyCreate
+from twinning.migrating import migrate
 from twinning.settings import Settings
 from twinning.table_files import TableFormat
 from twinning.terms import ImportState, Role

@@ -21,10 +21,10 @@ from sqlalchemy import func, select
 
 from tests.factories import Door, door, practice
 from tests.servers import postgres_database, postgres_server
-from twinning import catalogue, cities
+from twinning import catalogue
 from twinning import listings as stored_listings
-from twinning.database import migrate
 from twinning.forms import PracticeCreate
+from twinning.migrating import migrate
 from twinning.outbox import StoredEvent
 from twinning.work import WorkUnit
 
@@ -43,10 +43,9 @@ def register(front: Door, city_id: str, count: int) -> None:
     waiting = list(listings(count))
     for start in range(0, count, AT_ONCE):
         with front.database.transaction() as session:
-            city = cities.get(session, city_id)
             for reference, wanted in waiting[start : start + AT_ONCE]:
                 shape = PracticeCreate(**{**wanted, "external_ref": reference})
-                stored_listings.register(session, city, shape)
+                stored_listings.register(session, city_id, shape)
 
 
 def send(front: Door, city: str, count: int) -> tuple[float, set[int]]:

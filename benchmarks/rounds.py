@@ -26,10 +26,11 @@ from sqlmodel import Session, select
 from services.matcher.matching import ALL, Matcher
 from twinning import cities, keys, listings, rounds, work
 from twinning.cities import CityCreate
-from twinning.database import Database, migrate, now
+from twinning.database import Database, now
 from twinning.forms import NeedCreate, PracticeCreate, PracticeUpdate
 from twinning.keys import ApiKeyCreate
 from twinning.listings import Listing
+from twinning.migrating import migrate
 from twinning.outbox import StoredEvent
 from twinning.rounds import RoundRequest
 from twinning.settings import Settings
@@ -85,7 +86,7 @@ def fill(database: Database, count: int, each: int) -> int:
                 for place in range(each):
                     text = sides[place % 2][number * each + place]
                     shape = (NeedCreate, PracticeCreate)[place % 2]
-                    listings.register(session, city, shape(title=text[:60], description=text))
+                    listings.register(session, city.id, shape(title=text[:60], description=text))
     return total
 
 

@@ -21,8 +21,9 @@ from services.api.app import make_app
 from services.api.serving import server
 from services.cli.system import free_port
 from twinning import keys
-from twinning.database import Database, migrate
+from twinning.database import Database
 from twinning.keys import ApiKeyCreate
+from twinning.migrating import migrate
 from twinning.settings import Settings
 from twinning.terms import Role
 

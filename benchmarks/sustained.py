@@ -21,8 +21,9 @@ from sqlmodel import col, select
 from benchmarks._processes import broker, cost, cpu_s, receiver, running
 from benchmarks.deliver import record, subscribe, waiting
 from services.broker import Doorbell, make_app
-from twinning.database import Database, made_at, migrate
+from twinning.database import Database, made_at
 from twinning.endpoints import Delivery, WebhookEndpoint
+from twinning.migrating import migrate
 from twinning.settings import PREFIX, Settings
 
 ENDPOINTS = 16

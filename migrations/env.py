@@ -18,7 +18,8 @@ from twinning import (  # noqa: F401 - they define the tables
     tallies,
     workers,
 )
-from twinning.database import Database, Instant
+from twinning.database import Database
+from twinning.dialects import Instant
 
 # Two processes that start together must not both make the tables.
 LOCK = "SELECT pg_advisory_xact_lock(7110)"

@@ -27,13 +27,13 @@ class Catalogue:
         """Register a practice; gives its id."""
         wanted = PracticeCreate(title=title, description=description, **facts)
         with self.database.transaction() as session:
-            return listings.register(session, cities.get(session, city_id), wanted).id
+            return listings.register(session, city_id, wanted).id
 
     def need(self, city_id: str, title: str, description: str, **facts: Any) -> str:
         """Register a need; gives its id."""
         with self.database.transaction() as session:
             wanted = NeedCreate(title=title, description=description, **facts)
-            return listings.register(session, cities.get(session, city_id), wanted).id
+            return listings.register(session, city_id, wanted).id
 
     def rewrite(self, listing_id: str, description: str) -> None:
         """Change what a listing says."""

@@ -24,7 +24,8 @@ from tests.servers import (
     postgres_name,
     postgres_server,
 )
-from twinning.database import Database, migrate
+from twinning.database import Database
+from twinning.migrating import migrate
 from twinning.settings import PREFIX
 
 # A shared machine may pause for longer than any deadline, which says nothing about the code.

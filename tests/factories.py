@@ -11,7 +11,7 @@ import structlog
 
 from services.api.app import make_app
 from services.lookups import Resolve
-from twinning import examples, keys, suggestions
+from twinning import catalogue_examples, keys, match_examples, suggestions
 from twinning.database import Database
 from twinning.keys import ApiKeyCreate
 from twinning.proposals import Direction, Proposal, Reason, SuggestedCity
@@ -90,7 +90,7 @@ class Door:
             band=Band.STRONG,
             cities=cities,
             directions=(Direction(learner_city_id=second["id"], score=score),),
-            reasons=(Reason.model_validate(examples.SUGGESTION_SHOWN["reasons"][0]),),
+            reasons=(Reason.model_validate(match_examples.SUGGESTION_SHOWN["reasons"][0]),),
             catalogue_version=1,
             engine_version="1",
             min_band=Band.POSSIBLE,
@@ -107,12 +107,12 @@ class Door:
 
 def practice(**fields: Any) -> dict[str, Any]:
     """Give a practice to be registered."""
-    return {**examples.PRACTICE_REQUEST, "external_ref": None, **fields}
+    return {**catalogue_examples.PRACTICE_REQUEST, "external_ref": None, **fields}
 
 
 def need(**fields: Any) -> dict[str, Any]:
     """Give a need to be registered."""
-    return {**examples.NEED_REQUEST, "external_ref": None, **fields}
+    return {**catalogue_examples.NEED_REQUEST, "external_ref": None, **fields}
 
 
 async def look_up(*_: object) -> list[str]:

@@ -99,7 +99,7 @@ def deliveries(database: Database, row: WebhookEndpoint | None = None) -> Sequen
 def attempts(database: Database, delivery_id: str) -> Sequence[Attempt]:
     """A delivery's log."""
     with database.snapshot() as session:
-        return endpoints.attempts_of(session, delivery_id)
+        return endpoints.attempts_by_delivery(session, [delivery_id]).get(delivery_id, [])
 
 
 def reload(database: Database, row: WebhookEndpoint) -> WebhookEndpoint:

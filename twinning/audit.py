@@ -9,13 +9,16 @@ name and is not noted.
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
-from sqlalchemy import ColumnElement, insert, or_
+from sqlalchemy import ColumnElement, or_
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from twinning.database import Id, Instant, Json, before_commit, new_id, now, table_of
+from twinning.database import before_commit, new_id, now
+from twinning.dialects import Id, Instant, Json
 from twinning.fields import Shape
+from twinning.inserting import insert_all
 from twinning.terms import Role
 
 KEPT: Final = timedelta(days=730)
@@ -100,7 +103,6 @@ def note(
         return
     entry = {
         "id": new_id(),
-        "at": now(),
         "key_id": actor.key_id,
         "key_name": actor.key_name,
         "role": actor.role,
@@ -108,16 +110,23 @@ def note(
         "object_type": action.partition(".")[0],
         "object_id": object_id,
         "city_id": city_id,
-        "fields": sorted({_ONE_FIELD.get(name, name) for name in fields}),
+        "fields": _named(frozenset(fields)),
         "address": actor.address,
     }
     session.info.setdefault("audit", []).append(entry)
     before_commit(session, "audit", _write)
 
 
+@lru_cache(maxsize=1024)
+def _named(fields: frozenset[str]) -> list[str]:
+    """Name fields as a shape does; the rows of a file mostly have the same, and so one list."""
+    return sorted({_ONE_FIELD.get(name, name) for name in fields})
+
+
 def _write(session: Session) -> None:
     """Write the transaction's entries, in one statement however many they are."""
-    session.connection().execute(insert(table_of(AuditEntry)), session.info.pop("audit"))
+    moment = now()
+    insert_all(session, AuditEntry, [{**entry, "at": moment} for entry in session.info.pop("audit")])
 
 
 def address_of(session: Session) -> str | None:

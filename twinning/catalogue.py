@@ -8,10 +8,13 @@ it reads on from there before any work, so that a score always belongs to one de
 from collections.abc import Sequence
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, func, insert, select
+from sqlalchemy import BigInteger, func, select
 from sqlmodel import Field, Session, SQLModel, col
 
-from twinning.database import Id, Json, before_commit, draw, put, table_of
+from twinning.database import before_commit, draw
+from twinning.dialects import Id, Json
+from twinning.inserting import insert_all
+from twinning.many_rows import in_batches, put
 
 
 class Subject(StrEnum):
@@ -57,7 +60,7 @@ def _write_changes(session: Session) -> None:
         {"version": first + place, "subject": subject, "subject_id": subject_id}
         for place, (subject, subject_id) in enumerate(changes)
     ]
-    session.connection().execute(insert(table_of(Change)), rows)
+    insert_all(session, Change, rows)
 
 
 def changes_since(session: Session, version: int) -> Sequence[Change]:
@@ -75,8 +78,7 @@ def latest_version(session: Session) -> int:
 def stored_counts(session: Session, listing_ids: Sequence[str], analysis: str) -> dict[str, TermCounts]:
     """Give what was counted before, by listing; only counts made by this way of cutting words."""
     found: dict[str, TermCounts] = {}
-    for start in range(0, len(listing_ids), 500):
-        some = listing_ids[start : start + 500]
+    for some in in_batches(listing_ids):
         query = select(TermCounts).where(
             col(TermCounts.listing_id).in_(some), col(TermCounts.analysis) == analysis
         )

@@ -2,17 +2,20 @@
 """Cities: their table, their shapes, how they change; a city's region follows from its country."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import cache
+from typing import Any, Final
 
 from pydantic import Field as ShapeField
-from sqlalchemy import Index, or_, text
+from sqlalchemy import Index, Select, bindparam, or_, sql, text
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from twinning import catalogue, gazetteer, namesakes, work
 from twinning.catalogue import Subject
 from twinning.city_names import Named, is_same
-from twinning.database import Id, Instant, Json, in_batches, is_id, new_id, now
+from twinning.database import is_id, new_id, now
+from twinning.dialects import Id, Instant, Json
 from twinning.errors import Conflict, NotFound
 from twinning.fields import (
     Count,
@@ -28,8 +31,12 @@ from twinning.fields import (
     Text,
     Website,
 )
+from twinning.many_rows import in_batches
+from twinning.pages import page
 from twinning.reference import region_of
 from twinning.terms import CityState, Region, Work
+
+ABSENT: Final = "There is no such city."
 
 
 class City(SQLModel, table=True):
@@ -181,6 +188,7 @@ def change(session: Session, city: City, wanted: CityCreate, *, force: bool = Fa
         city.updated_at = now()
         session.add(city)
     if changed & _NAMING_FIELDS:
+        namesakes.drop(session, city.id)
         namesakes.keep(session, city.id, _named(_naming(city)))
     if changed & PAIRING_FIELDS:
         _announce(session, city)
@@ -198,13 +206,36 @@ def withdraw(session: Session, city: City) -> None:
     _announce(session, city)
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A registered city that is held: what those need to know of it who change its listings."""
+
+    id: str
+    country: str
+
+
 def get(session: Session, city_id: str, *, hold: bool = False) -> City:
     """Find a registered city, held until the commit when it is to be changed; raises `NotFound`."""
     # What was read before the wait may have changed meanwhile.
     city = session.get(City, city_id, with_for_update=hold, populate_existing=hold)
     if city is None or city.state == CityState.WITHDRAWN:
-        raise NotFound("There is no such city.")
+        raise NotFound(ABSENT)
     return city
+
+
+def hold(session: Session, city_id: str) -> Held:
+    """Hold a registered city until the commit, for those who add to it and change nothing of it itself."""
+    row = session.connection().execute(_holding(), {"city_id": city_id}).first()
+    if row is None:
+        raise NotFound(ABSENT)
+    return Held(row.id, row.country)
+
+
+@cache
+def _holding() -> Select[str, str]:
+    """Build the statement once that holds a city: each registration of a listing asks it."""
+    named = (col(City.id) == bindparam("city_id"), col(City.state) == CityState.REGISTERED)
+    return sql.select(col(City.id), col(City.country)).where(*named).with_for_update()
 
 
 def named(session: Session, names: Collection[str], *, hold: bool = False) -> dict[str, City]:
@@ -232,15 +263,11 @@ def listed(
 ) -> Sequence[City]:
     """Give registered cities in the order of their ids; `text` is looked for in name and summary."""
     query = select(City).where(City.state == CityState.REGISTERED)
-    for column, value in ((City.country, country), (City.region, region), (City.external_ref, external_ref)):
-        if value is not None:
-            query = query.where(column == value)
     if text is not None:
         found = (col(column).icontains(text, autoescape=True) for column in (City.name, City.summary))
         query = query.where(or_(*found))
-    if after is not None:
-        query = query.where(col(City.id) > after)
-    return session.exec(query.order_by(col(City.id)).limit(most)).all()
+    equal = {City.country: country, City.region: region, City.external_ref: external_ref}
+    return page(session, query, col(City.id), most, after, equal)
 
 
 def places_of(session: Session, city_ids: Sequence[str]) -> dict[str, str]:

@@ -52,8 +52,10 @@ class Named:
     def _keys(self) -> Iterator[str]:
         yield from (f"#{place}" for place in self.places)
         for spelling in self.spellings:
+            # Where the signs differ there is no slip: Ward 12 need not be held against each other ward.
+            signed = (slip + "".join(f"/{sign}" for sign in self.signs) for slip in slips(spelling))
             # No column is as long as the longest name; what agrees so far is looked at closely anyway.
-            yield from (key[:100] for key in (spelling, *slips(spelling)))
+            yield from (key[:100] for key in (spelling, *signed))
 
 
 def is_same(first: Named, second: Named) -> bool:

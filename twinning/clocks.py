@@ -11,7 +11,8 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session
 
-from twinning.database import Database, clock, now
+from twinning.database import Database, now
+from twinning.dialects import clock
 from twinning.errors import Unready
 from twinning.settings import Settings
 

@@ -61,7 +61,7 @@ def _rows(reader: Any, before: int) -> Iterator[Row]:
         number += 1
         if header is None:
             header = Header(cells, line)
-        elif row := header.row(number, line, [bare(cell) for cell in cells]):
+        elif row := header.row(number, line, [bare(cell) if cell[:1] == "'" else cell for cell in cells]):
             yield row
 
 
@@ -82,7 +82,7 @@ def _delimiter(first: str) -> str:
 
 def bare(cell: str) -> str:
     """Take off the apostrophe that makes a cell safe."""
-    return cell[1:] if cell[:1] == "'" and _SAFE.match(cell) else cell
+    return cell[1:] if _SAFE.match(cell) else cell
 
 
 def safe(cell: Any) -> Any:

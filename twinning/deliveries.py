@@ -17,11 +17,12 @@ from sqlmodel import Session, col
 
 from twinning import endpoints, keyring, tallies, verification
 from twinning.database import now
+from twinning.dialects import Instant
 from twinning.endpoints import Attempt, Delivery, WebhookEndpoint
 from twinning.events import EventType
 from twinning.outbox import StoredEvent
 from twinning.terms import DeliveryState, Lane
-from twinning.turns import IS_LEASED, IS_PENDING, IS_WAITING, choose, pick_endpoints
+from twinning.turns import IS_LEASED, IS_PENDING, IS_WAITING, MOMENT, choose, pick_endpoints
 
 # A delivery that ended so many senders before they could write an outcome is not tried again.
 MOST_TRIES = 20
@@ -52,19 +53,34 @@ def next_due(session: Session, after: datetime | None = None) -> datetime | None
 
     After a moment it may also be that an endpoint's rate lets the next of its due deliveries begin.
     """
-    query = select(func.min(col(Delivery.due_at))).where(IS_PENDING)
+    connection = session.connection()
     if after is None:
-        return session.scalar(query)
-    paced = select(func.min(col(WebhookEndpoint.rate_clock))).where(col(WebhookEndpoint.rate_clock) > after)
-    moments = session.execute(
-        select(query.where(col(Delivery.due_at) > after).scalar_subquery(), paced.scalar_subquery())
-    ).one()
+        first: datetime | None = connection.execute(_first_due()).scalar()
+        return first
+    moments = connection.execute(_due_after(), {"after": after}).one()
     return min((moment for moment in moments if moment is not None), default=None)
+
+
+@cache
+def _first_due() -> Select[Any]:
+    """Build the statement once that tells when a delivery is due first."""
+    return select(func.min(col(Delivery.due_at))).where(IS_PENDING)
+
+
+@cache
+def _due_after() -> Select[Any]:
+    """Build the statement once that tells when something is due after a moment, and when a rate lets it."""
+    after = bindparam("after", type_=Instant())
+    due = _first_due().where(col(Delivery.due_at) > after)
+    paced = select(func.min(col(WebhookEndpoint.rate_clock))).where(col(WebhookEndpoint.rate_clock) > after)
+    return select(due.scalar_subquery(), paced.scalar_subquery())
 
 
 def take_due(session: Session, sender: str, most: int, lease_s: float) -> list[Sending]:
     """Take up to `most` due deliveries, in turn between endpoints, with their attempts begun."""
     moment = now()
+    # What this transaction has changed so far is asked for by plain statements.
+    session.flush()
     _take_back(session, moment)
     picked = pick_endpoints(session, most, moment)
     chosen = choose(session, picked, most, moment) if picked else []
@@ -108,8 +124,7 @@ def _taking() -> ReturningUpdate[str, int, int, int, str]:
 
 def _take_back(session: Session, moment: datetime) -> None:
     """Free the deliveries of senders that are gone; one that has ended too many of them is given up."""
-    lost = select(col(Delivery.id)).where(IS_LEASED, col(Delivery.due_at) <= moment)
-    ids = session.scalars(lost.with_for_update(skip_locked=True)).all()
+    ids = session.connection().execute(_lost(), {"moment": moment}).scalars().all()
     if not ids:
         return
     spent = col(Delivery.tries) - col(Delivery.tries_before) >= MOST_TRIES
@@ -125,6 +140,13 @@ def _take_back(session: Session, moment: datetime) -> None:
         .execution_options(synchronize_session=False)
     )
     tallies.count(session, {(tallies.LEASES_EXPIRED, ""): len(ids)})
+
+
+@cache
+def _lost() -> Select[str]:
+    """Build the statement once that locks the deliveries whose lease has ended."""
+    lost = select(col(Delivery.id)).where(IS_LEASED, col(Delivery.due_at) <= MOMENT)
+    return lost.with_for_update(skip_locked=True)
 
 
 def _read(session: Session, taken: Mapping[str, Any], moment: datetime) -> list[Sending]:

@@ -34,6 +34,7 @@ from twinning.imports import Import, ImportPublic, ImportRefusal, RefusalPublic
 from twinning.keys import ApiKey, ApiKeyPublic
 from twinning.listing_shapes import NeedOwned, PracticeOwned
 from twinning.listings import Listing
+from twinning.many_rows import table_of
 from twinning.outbox import EventCity, StoredEvent
 from twinning.previews import Preview
 from twinning.replays import Replay, ReplayPublic
@@ -123,13 +124,19 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of a dossier: rows of a table, which of them, in which order, and how they are shown."""
+    """A part of a dossier: rows of a table, which of them, how they are shown, and in which order."""
 
     name: str
     table: type[SQLModel]
     which: Callable[[Subject], ColumnElement[bool]]
-    order: tuple[Any, ...]
     show: Callable[[Session, Sequence[Any]], list[str]]
+    # By the id, where nothing else is said.
+    by: tuple[Any, ...] = ()
+
+    @property
+    def order(self) -> tuple[Any, ...]:
+        """The columns by which the rows are read, page by page; no two rows agree in all of them."""
+        return self.by or (table_of(self.table).c.id,)
 
 
 def subject(session: Session, city: City) -> Subject:
@@ -156,11 +163,15 @@ def read(
 
 
 def _each(shape: type[Shape]) -> Callable[[Session, Sequence[Any]], list[str]]:
-    return lambda _session, rows: [shape.model_validate(row).model_dump_json() for row in rows]
+    return _shown(shape.model_validate)
 
 
-def _with(show: Callable[[Session, Any], Shape]) -> Callable[[Session, Sequence[Any]], list[str]]:
-    return lambda session, rows: [show(session, row).model_dump_json() for row in rows]
+def _shown(public: Callable[[Any], Shape]) -> Callable[[Session, Sequence[Any]], list[str]]:
+    return lambda _session, rows: [public(row).model_dump_json() for row in rows]
+
+
+def _rounds(session: Session, rows: Sequence[MatchingRound]) -> list[str]:
+    return [rounds.public(session, row).model_dump_json() for row in rows]
 
 
 def _events(_session: Session, rows: Sequence[StoredEvent]) -> list[str]:
@@ -172,22 +183,25 @@ def _deliveries(session: Session, rows: Sequence[Delivery]) -> list[str]:
     return [subscriptions.delivery(row, made.get(row.id, [])).model_dump_json() for row in rows]
 
 
-def _kept(session: Session, row: KeptAnswer) -> AnswerRecord:
-    answer = idempotency.without_secrets(session, row)
-    return AnswerRecord(key=row.key, status=row.status, created_at=row.created_at, answer=answer)
+def _kept_answers(session: Session, rows: Sequence[KeptAnswer]) -> list[str]:
+    shown = []
+    for row in rows:
+        answer = idempotency.without_secrets(session, row)
+        record = AnswerRecord(key=row.key, status=row.status, created_at=row.created_at, answer=answer)
+        shown.append(record.model_dump_json())
+    return shown
 
 
-def _listings(kind: ListingKind, shape: type[Shape]) -> Section:
-    return Section(
-        f"{kind}s",
-        Listing,
-        lambda about: (col(Listing.city_id) == about.city_id) & (col(Listing.kind) == kind),
-        (col(Listing.id),),
-        _each(shape),
-    )
+def _where(column: Any, whose: Callable[[Subject], Any]) -> Callable[[Subject], ColumnElement[bool]]:
+    """Take the rows whose column is among what belongs to the subject: its keys, or the ids of a query."""
+    return lambda about: col(column).in_(whose(about))
 
 
-def _naming(about: Subject) -> Any:
+def _keys(about: Subject) -> Any:
+    return about.key_ids
+
+
+def _suggestions(about: Subject) -> Any:
     return select(SuggestionCity.suggestion_id).where(SuggestionCity.city_id == about.city_id)
 
 
@@ -199,97 +213,56 @@ def _endpoints(about: Subject) -> Any:
     return select(WebhookEndpoint.id).where(col(WebhookEndpoint.owner_id).in_(about.key_ids))
 
 
+def _listings(kind: ListingKind) -> Callable[[Subject], ColumnElement[bool]]:
+    return lambda about: (col(Listing.city_id) == about.city_id) & (col(Listing.kind) == kind)
+
+
 def _told(about: Subject) -> ColumnElement[bool]:
     named = select(EventCity.sequence).where(EventCity.city_id == about.city_id)
     return or_(col(StoredEvent.sequence).in_(named), col(StoredEvent.for_key).in_(about.key_ids))
 
 
+def _audited(about: Subject) -> ColumnElement[bool]:
+    return audit.about_city(about.city_id, about.key_ids)
+
+
 SECTIONS: Final = (
-    _listings(ListingKind.PRACTICE, PracticeOwned),
-    _listings(ListingKind.NEED, NeedOwned),
-    Section(
-        "suggestions",
-        Suggestion,
-        lambda about: col(Suggestion.id).in_(_naming(about)),
-        (col(Suggestion.id),),
-        _with(lambda _session, row: suggestions.public(row)),
-    ),
+    Section("practices", Listing, _listings(ListingKind.PRACTICE), _each(PracticeOwned)),
+    Section("needs", Listing, _listings(ListingKind.NEED), _each(NeedOwned)),
+    Section("suggestions", Suggestion, _where(Suggestion.id, _suggestions), _shown(suggestions.public)),
     Section(
         "round_places",
         RoundSuggestion,
-        lambda about: col(RoundSuggestion.suggestion_id).in_(_naming(about)),
-        (col(RoundSuggestion.round_id), col(RoundSuggestion.place)),
+        _where(RoundSuggestion.suggestion_id, _suggestions),
         _each(RoundPlace),
+        by=(col(RoundSuggestion.round_id), col(RoundSuggestion.place)),
     ),
-    Section(
-        "rounds",
-        MatchingRound,
-        lambda about: col(MatchingRound.asked_by).in_(about.key_ids),
-        (col(MatchingRound.id),),
-        _with(rounds.public),
-    ),
-    Section(
-        "previews",
-        Preview,
-        lambda about: col(Preview.asked_by).in_(about.key_ids),
-        (col(Preview.id),),
-        _each(PreviewRecord),
-    ),
-    Section(
-        "imports",
-        Import,
-        lambda about: col(Import.id).in_(_imports(about)),
-        (col(Import.id),),
-        _with(lambda _session, row: imports.public(row)),
-    ),
+    Section("rounds", MatchingRound, _where(MatchingRound.asked_by, _keys), _rounds),
+    Section("previews", Preview, _where(Preview.asked_by, _keys), _each(PreviewRecord)),
+    Section("imports", Import, _where(Import.asked_by, _keys), _shown(imports.public)),
     Section(
         "import_refusals",
         ImportRefusal,
-        lambda about: col(ImportRefusal.import_id).in_(_imports(about)),
-        (col(ImportRefusal.import_id), col(ImportRefusal.row), col(ImportRefusal.place)),
+        _where(ImportRefusal.import_id, _imports),
         _each(RefusalRecord),
+        by=(col(ImportRefusal.import_id), col(ImportRefusal.row), col(ImportRefusal.place)),
     ),
-    Section("events", StoredEvent, _told, (col(StoredEvent.sequence),), _events),
-    Section(
-        "api_keys",
-        ApiKey,
-        lambda about: col(ApiKey.id).in_(about.key_ids),
-        (col(ApiKey.id),),
-        _each(KeyRecord),
-    ),
+    Section("events", StoredEvent, _told, _events, by=(col(StoredEvent.sequence),)),
+    Section("api_keys", ApiKey, _where(ApiKey.id, _keys), _each(KeyRecord)),
     Section(
         "webhook_endpoints",
         WebhookEndpoint,
-        lambda about: col(WebhookEndpoint.owner_id).in_(about.key_ids),
-        (col(WebhookEndpoint.id),),
-        _with(lambda _session, row: subscriptions.public(row)),
+        _where(WebhookEndpoint.owner_id, _keys),
+        _shown(subscriptions.public),
     ),
-    Section(
-        "replays",
-        Replay,
-        lambda about: col(Replay.endpoint_id).in_(_endpoints(about)),
-        (col(Replay.id),),
-        _with(lambda _session, row: replays.public(row)),
-    ),
-    Section(
-        "deliveries",
-        Delivery,
-        lambda about: col(Delivery.endpoint_id).in_(_endpoints(about)),
-        (col(Delivery.id),),
-        _deliveries,
-    ),
+    Section("replays", Replay, _where(Replay.endpoint_id, _endpoints), _shown(replays.public)),
+    Section("deliveries", Delivery, _where(Delivery.endpoint_id, _endpoints), _deliveries),
     Section(
         "kept_answers",
         KeptAnswer,
-        lambda about: col(KeptAnswer.caller).in_(about.key_ids),
-        (col(KeptAnswer.caller), col(KeptAnswer.key)),
-        _with(_kept),
+        _where(KeptAnswer.caller, _keys),
+        _kept_answers,
+        by=(col(KeptAnswer.caller), col(KeptAnswer.key)),
     ),
-    Section(
-        "audit",
-        AuditEntry,
-        lambda about: audit.about_city(about.city_id, about.key_ids),
-        (col(AuditEntry.id),),
-        _each(AuditPublic),
-    ),
+    Section("audit", AuditEntry, _audited, _each(AuditPublic)),
 )

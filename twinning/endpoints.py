@@ -20,12 +20,13 @@ from sqlalchemy import (
 )
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from twinning.database import Id, Instant, Json, hold_log, new_id, now
+from twinning.database import hold_log, new_id, now
+from twinning.dialects import Id, Instant, Json
 from twinning.errors import NotFound
-from twinning.events import EventType, Facets
-from twinning.keys import Caller
+from twinning.events import EventType
+from twinning.pages import page
 from twinning.signing import new_secret
-from twinning.terms import Band, DeliveryState, Lane
+from twinning.terms import DeliveryState, Lane
 
 # What the log says of an attempt that nobody finished.
 INTERRUPTED = "interrupted"
@@ -132,14 +133,14 @@ class Attempt(SQLModel, table=True):
 
 
 def new_delivery(
-    event_id: str, endpoint: WebhookEndpoint, moment: datetime, *, test: bool = False
+    event_id: str, endpoint_id: str, moment: datetime, *, is_open: bool, test: bool = False
 ) -> dict[str, Any]:
-    """Lay out the row of a delivery: due now, or held while its endpoint is off and it is no test."""
-    out = endpoint.is_open or test
+    """Lay out the row of a delivery: due now, or held while its endpoint is not open and it is no test."""
+    out = is_open or test
     return {
         "id": new_id(),
         "event_id": event_id,
-        "endpoint_id": endpoint.id,
+        "endpoint_id": endpoint_id,
         "state": DeliveryState.PENDING if out else DeliveryState.HELD,
         "due_at": moment if out else None,
         "lane": Lane.TEST if test else Lane.USUAL,
@@ -167,46 +168,12 @@ def matches_type(patterns: Sequence[str], event_type: EventType) -> bool:
     return any(pattern in {"*", f"{noun}.*", event_type} for pattern in patterns)
 
 
-def wants(row: WebhookEndpoint, owner: Caller, event_type: EventType, facets: Facets) -> bool:
-    """Say whether an event goes to an endpoint: its type, its filters, and what the owner's key may see."""
-    if facets.only_endpoint is not None:
-        return facets.only_endpoint == row.id
-    if row.round_id is not None:
-        return facets.round_id == row.round_id
-    if not matches_type(row.event_types, event_type):
-        return False
-    return _may_see(owner, facets) and _passes(row.filters, facets)
-
-
-def _may_see(owner: Caller, facets: Facets) -> bool:
-    return owner.key_id == facets.for_key or owner.sees(facets.cities)
-
-
-def _passes(filters: dict[str, Any], facets: Facets) -> bool:
-    """Try an event against the filters; a side that the event has not is no reason to keep it back."""
-    countries = filters.get("countries")
-    if countries and facets.cities and not any(country in countries for _, country in facets.cities):
-        return False
-    themes = filters.get("themes")
-    if themes and facets.themes is not None and not facets.themes.intersection(themes):
-        return False
-    kinds = filters.get("kinds")
-    if kinds and facets.kind is not None and facets.kind not in kinds:
-        return False
-    least = filters.get("min_band")
-    return not (least and facets.band is not None and not facets.band.reaches(Band(least)))
-
-
 def listed(
     session: Session, owner_id: str | None, most: int, after: str | None = None
 ) -> Sequence[WebhookEndpoint]:
     """Give a key's endpoints (None: everybody's) in the order of their ids, callbacks of rounds left out."""
     query = select(WebhookEndpoint).where(col(WebhookEndpoint.round_id).is_(None))
-    if owner_id is not None:
-        query = query.where(WebhookEndpoint.owner_id == owner_id)
-    if after is not None:
-        query = query.where(col(WebhookEndpoint.id) > after)
-    return session.exec(query.order_by(col(WebhookEndpoint.id)).limit(most)).all()
+    return page(session, query, col(WebhookEndpoint.id), most, after, {WebhookEndpoint.owner_id: owner_id})
 
 
 def get(session: Session, endpoint_id: str, *, hold: bool = False) -> WebhookEndpoint:
@@ -262,12 +229,6 @@ def deliveries_of(
     if before is not None:
         query = query.where(col(Delivery.id) < before)
     return session.exec(query.order_by(col(Delivery.id).desc()).limit(most)).all()
-
-
-def attempts_of(session: Session, delivery_id: str) -> Sequence[Attempt]:
-    """Give a delivery's attempts, first to last."""
-    query = select(Attempt).where(Attempt.delivery_id == delivery_id)
-    return session.exec(query.order_by(col(Attempt.number))).all()
 
 
 def attempts_by_delivery(session: Session, delivery_ids: Sequence[str]) -> dict[str, list[Attempt]]:

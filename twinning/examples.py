@@ -1,115 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """One example of each thing that goes over the wire: what the documents show and the tests start from.
 
-Both cities are members of UNESCO's network; what they say here is made up.
+`SHAPES` has all of them. Those of keys, the audit log, imports and events begin here, the others in the files
+that are imported.
 """
 
-from twinning import hook_examples
+from twinning import catalogue_examples, hook_examples, match_examples
+from twinning.catalogue_examples import CITY_OWNED, CITY_SHOWN, LIMERICK, NEED_SHOWN, PRACTICE_SHOWN
 from twinning.hook_examples import ENDPOINT_CHALLENGE, ENDPOINT_NOTE, EVENT, MOMENT, Example
+from twinning.match_examples import ROUND, ROUND_RESULT, ROUND_SHOWN, SUGGESTION, SUGGESTION_SHOWN
 
-SUWON = "0198c0de-0000-7000-8000-000000000001"
-LIMERICK = "0198c0de-0000-7000-8000-000000000002"
-PRACTICE = "0198c0de-0000-7000-8000-000000000003"
-NEED = "0198c0de-0000-7000-8000-000000000004"
-COUNTER_PRACTICE = "0198c0de-0000-7000-8000-000000000005"
-COUNTER_NEED = "0198c0de-0000-7000-8000-000000000006"
-SUGGESTION = "0198c0de-0000-7000-8000-000000000007"
-ROUND = "0198c0de-0000-7000-8000-000000000008"
 KEY = "0198c0de-0000-7000-8000-000000000009"
 IMPORT = "0198c0de-0000-7000-8000-00000000000e"
-
-CITY_REQUEST: Example = {
-    "name": "Limerick",
-    "country": "IE",
-    "external_ref": "limerick",
-    "languages": ["en"],
-    "latitude": 52.66,
-    "longitude": -8.62,
-    "population": 102000,
-    "website": "https://www.limerick.ie/",
-    "summary": "A learning city on the Shannon with a yearly festival of lifelong learning.",
-    "networks": ["UNESCO Global Network of Learning Cities"],
-    "existing_partners": [],
-    "contact": {"name": "Learning City Office", "email": "learning@limerick.example"},
-}
-CITY_CHANGE: Example = {"summary": "A learning city on the Shannon.", "languages": ["en", "ga"]}
-CITY_SHOWN: Example = {
-    "id": LIMERICK,
-    **{name: value for name, value in CITY_REQUEST.items() if name != "contact"},
-    "region": "europe",
-    "state": "registered",
-    "created_at": MOMENT,
-    "updated_at": MOMENT,
-}
-CITY_OWNED: Example = {**CITY_SHOWN, "contact": CITY_REQUEST["contact"]}
-
-PRACTICE_REQUEST: Example = {
-    "title": "Reading circles in every neighbourhood library",
-    "description": "Volunteers lead weekly reading circles for adults who read little. Libraries open late, "
-    "and each circle chooses its own books.",
-    "challenge": "Adults with low literacy do not come to evening classes.",
-    "outcomes": "Readers stay on and bring their neighbours.",
-    "lessons": "Let the readers choose.",
-    "transfer_conditions": "A library open in the evening and one paid coordinator.",
-    "themes": ["cl1", "sdg-4"],
-    "target_groups": ["adults with low literacy"],
-    "languages": ["ko", "en"],
-    "external_ref": "reading-circles",
-    "state": "published",
-    "hosting": {"offers_visits": True, "seats": 12, "visits_per_year": 3, "months": [4, 5, 10]},
-}
-PRACTICE_CHANGE: Example = {"outcomes": "Readers stay on and become volunteers.", "state": "paused"}
-PRACTICE_SHOWN: Example = {
-    "id": PRACTICE,
-    "city_id": SUWON,
-    **PRACTICE_REQUEST,
-    "language": "en",
-    "suggested_themes": [{"theme": "cl7", "label": "Literacy", "score": 0.4}],
-    "confirmed_at": MOMENT,
-    "confirm_by": "2027-03-02",
-    "stale": False,
-    "kind": "practice",
-    "created_at": MOMENT,
-    "updated_at": MOMENT,
-}
-
-NEED_REQUEST: Example = {
-    "title": "Bringing adults with low literacy back to reading",
-    "description": "Many adults left school early and avoid evening classes. We look for ways to reach them "
-    "through libraries and volunteers.",
-    "strength": 4,
-    "themes": ["cl1", "sdg-4"],
-    "target_groups": ["adults with low literacy"],
-    "languages": ["en"],
-    "external_ref": "adult-literacy",
-    "state": "published",
-    "seeks": ["study_visit", "twinning"],
-    "party_size": 4,
-    "months": [5, 9],
-    "expires_on": "2027-03-01",
-}
-NEED_CHANGE: Example = {"strength": 5, "months": [9]}
-NEED_SHOWN: Example = {
-    "id": NEED,
-    "city_id": LIMERICK,
-    **NEED_REQUEST,
-    "language": "en",
-    "suggested_themes": [{"theme": "cl7", "label": "Literacy", "score": 0.4}],
-    "unmet": False,
-    "kind": "need",
-    "created_at": MOMENT,
-    "updated_at": MOMENT,
-}
-
-WARNINGS: Example = {
-    "warnings": [
-        {
-            "code": "nearly-the-same",
-            "detail": "Another practice of this city says nearly the same.",
-            "listing": {"id": COUNTER_PRACTICE, "title": "Reading circles in each library"},
-        }
-    ]
-}
 
 KEY_REQUEST: Example = {
     "role": "coordinator",
@@ -145,118 +47,6 @@ AUDIT_SHOWN: Example = {
     "city_id": LIMERICK,
     "fields": ["contact", "summary"],
     "address": "192.0.2.7",
-}
-
-SUGGESTION_SHOWN: Example = {
-    "id": SUGGESTION,
-    "kind": "study_visit",
-    "score": 71.4,
-    "band": "strong",
-    "status": "proposed",
-    "round_id": None,
-    "catalogue_version": 1234,
-    "engine_version": "1",
-    "cities": [
-        {"city_id": SUWON, "name": "Suwon", "country": "KR", "region": "asia", "role": "host"},
-        {"city_id": LIMERICK, "name": "Limerick", "country": "IE", "region": "europe", "role": "visitor"},
-    ],
-    "directions": [{"learner_city_id": LIMERICK, "score": 71.4}],
-    "reasons": [
-        {
-            "need_id": NEED,
-            "need_title": NEED_REQUEST["title"],
-            "need_city_id": LIMERICK,
-            "practice_id": PRACTICE,
-            "practice_title": PRACTICE_REQUEST["title"],
-            "practice_city_id": SUWON,
-            "score": 71.4,
-            "band": "strong",
-            "terms": [
-                {"term": "literacy", "contribution": 32.2, "related": False},
-                {"term": "volunteers", "contribution": 24.0, "related": False},
-                {"term": "readers", "contribution": 8.1, "related": True},
-            ],
-            "other": 7.1,
-            "themes": ["cl1", "sdg-4"],
-            "need_quote": "We look for ways to reach them through libraries and volunteers.",
-            "practice_quote": "Volunteers lead weekly reading circles for adults who read little.",
-            "missing": ["ways", "left", "school"],
-        }
-    ],
-    "created_at": MOMENT,
-    "updated_at": MOMENT,
-}
-
-ROUND_REQUEST: Example = {
-    "kind": "study_visit",
-    "per_city": 3,
-    "min_band": "possible",
-    "themes": ["cl1"],
-    "countries": [],
-    "city_ids": [],
-    "assignment": "top",
-    "cross_region": True,
-    "callback_url": "https://hooks.limerick.ie/rounds",
-}
-ROUND_SHOWN: Example = {
-    "id": ROUND,
-    **ROUND_REQUEST,
-    "state": "completed",
-    "progress": {"done": 17, "total": 17},
-    "catalogue_version": 1234,
-    "engine_version": "1",
-    "summary": {
-        "cities": 17,
-        "cities_without_suggestion": 2,
-        "exposure_gini": 0.31,
-        "unmet_needs": 4,
-        "total_score": 1893.4,
-        "score_loss": 0.0,
-        "optimality_gap": None,
-    },
-    "error": None,
-    "created_at": MOMENT,
-    "updated_at": MOMENT,
-}
-ROUND_ASKED: Example = {
-    **ROUND_SHOWN,
-    "state": "queued",
-    "progress": {"done": 0, "total": 0},
-    "catalogue_version": None,
-    "engine_version": None,
-    "summary": None,
-    "callback_secret": "whsec_dGhpcyBpcyB3aGVyZSB0aGUgc2VjcmV0IHN0YW5kcw==",
-}
-ROUND_RESULT: Example = {
-    **ROUND_SHOWN,
-    "suggestions": [SUGGESTION_SHOWN],
-    "suggestions_url": f"https://twinning.example.org/v1/matching-rounds/{ROUND}/suggestions",
-}
-
-PREVIEW_REQUEST: Example = {
-    "text": "How can libraries bring adults with low literacy back to reading?",
-    "as": "need",
-    "country": "IE",
-    "limit": 5,
-}
-PREVIEW_ANSWER: Example = {
-    "items": [
-        {
-            "score": 58.2,
-            "band": "possible",
-            "city": {"city_id": SUWON, "name": "Suwon", "country": "KR", "region": "asia"},
-            "listing": {"id": PRACTICE, "kind": "practice", "title": PRACTICE_REQUEST["title"]},
-            "terms": [{"term": "literacy", "contribution": 31.0, "related": False}],
-            "themes": ["cl1", "sdg-4"],
-            "quote": "Volunteers lead weekly reading circles for adults who read little.",
-        }
-    ],
-    "catalogue_version": 1234,
-    "suggested_themes": [{"theme": "cl7", "label": "Literacy", "score": 0.4}],
-}
-PREVIEW_WAITING: Example = {
-    "id": SUGGESTION,
-    "detail": "No worker has answered yet; ask again at the address in Location.",
 }
 
 IMPORT_SHOWN: Example = {
@@ -358,35 +148,23 @@ PROBLEM: Example = {
     ],
 }
 
+TOO_MANY: Example = {
+    "type": "https://twinning.example.org/problems/too-many-requests",
+    "title": "Too many requests",
+    "status": 429,
+    "detail": "This key may ask 600 times a minute; ask again in 12 s.",
+}
+
 # The example of each shape that is a request or an answer, by the shape's name.
 SHAPES: dict[str, Example] = {
+    **catalogue_examples.SHAPES,
+    **match_examples.SHAPES,
     **hook_examples.SHAPES,
-    "CityCreate": CITY_REQUEST,
-    "CityUpdate": CITY_CHANGE,
-    "CityPublic": CITY_SHOWN,
-    "CityOwned": CITY_OWNED,
     "CityExport": CITY_EXPORT,
-    "PracticeCreate": PRACTICE_REQUEST,
-    "PracticeUpdate": PRACTICE_CHANGE,
-    "PracticePublic": PRACTICE_SHOWN,
-    "PracticeOwned": {**PRACTICE_SHOWN, "review_comment": "Please say who may come and how often."},
-    "PracticeMade": {**PRACTICE_SHOWN, "review_comment": None, **WARNINGS},
-    "NeedCreate": NEED_REQUEST,
-    "NeedUpdate": NEED_CHANGE,
-    "NeedPublic": NEED_SHOWN,
-    "NeedOwned": {**NEED_SHOWN, "review_comment": None},
-    "NeedMade": {**NEED_SHOWN, "review_comment": None},
     "ApiKeyCreate": KEY_REQUEST,
     "ApiKeyPublic": KEY_LISTED,
     "ApiKeyShown": KEY_SHOWN,
     "AuditPublic": AUDIT_SHOWN,
-    "SuggestionPublic": SUGGESTION_SHOWN,
-    "RoundRequest": ROUND_REQUEST,
-    "RoundPublic": ROUND_SHOWN,
-    "RoundAsked": ROUND_ASKED,
-    "PreviewRequest": PREVIEW_REQUEST,
-    "PreviewAnswer": PREVIEW_ANSWER,
-    "PreviewWaiting": PREVIEW_WAITING,
     "ImportPublic": IMPORT_SHOWN,
     "ImportReport": IMPORT_REPORT,
     "RefusalPublic": REFUSAL_SHOWN,

@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import LargeBinary, bindparam, delete
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from twinning.database import Id, Instant, Json, now
+from twinning.database import now
+from twinning.dialects import Id, Instant, Json
 from twinning.errors import WrongSetting
 from twinning.vault import SETTING, Vault
 
@@ -42,9 +43,11 @@ _IS_THERE = select(col(KeptAnswer.status)).where(
 )
 
 
-def request_hash(method: str, path: str, body: bytes) -> str:
+def request_hash(method: str, path: str, query: str, body: bytes) -> str:
     """Hash what was asked, so that a key used again for something else is noticed."""
-    return hashlib.sha256(b"\0".join((method.encode(), path.encode(), body))).hexdigest()
+    # Without a query it is the hash that answers were kept under before queries were looked at.
+    place = f"{path}?{query}" if query else path
+    return hashlib.sha256(b"\0".join((method.encode(), place.encode(), body))).hexdigest()
 
 
 def find(session: Session, caller: str, key: str) -> KeptAnswer | None:
@@ -72,7 +75,7 @@ def body_of(session: Session, row: KeptAnswer) -> bytes:
         return row.body
     vault: Vault | None = session.info.get("vault")
     if vault is None:
-        raise WrongSetting(f"{SETTING}: is not set, and a kept answer was sealed with it")
+        raise WrongSetting(f"{SETTING}: is not set, and a kept answer was sealed with it; set it again")
     return vault.open(row.body.decode(), _place(row), row.key_id).encode()
 
 

@@ -14,9 +14,11 @@ from sqlalchemy import BigInteger, LargeBinary, delete, func, insert
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from twinning import audit, work
-from twinning.database import Id, Instant, Json, new_id, now
+from twinning.database import new_id, now
+from twinning.dialects import Id, Instant, Json
 from twinning.errors import Conflict, NotFound
 from twinning.fields import Shape
+from twinning.pages import page
 from twinning.rows import Row, Wrong, told
 from twinning.table_files import TableFormat
 from twinning.terms import ImportState, Work
@@ -174,14 +176,8 @@ def listed(
     state: ImportState | None = None,
 ) -> Sequence[Import]:
     """Give the imports that a key asked for (None: all), in the order of their ids."""
-    query = select(Import)
-    if asked_by is not None:
-        query = query.where(Import.asked_by == asked_by)
-    if state is not None:
-        query = query.where(Import.state == state)
-    if after is not None:
-        query = query.where(col(Import.id) > after)
-    return session.exec(query.order_by(col(Import.id)).limit(most)).all()
+    equal = {Import.asked_by: asked_by, Import.state: state}
+    return page(session, select(Import), col(Import.id), most, after, equal)
 
 
 def parts_of(session: Session, import_id: str) -> Iterator[bytes]:

@@ -151,7 +151,10 @@ def check(settings: Settings, *, seal: bool = False) -> None:
 
 def _refuse(vault: Vault | None) -> Never:
     what = "is not set, and" if vault is None else "lacks the key with which"
-    raise WrongSetting(f"{SETTING}: {what} webhook secrets in this database were sealed")
+    raise WrongSetting(
+        f"{SETTING}: {what} webhook secrets in this database were sealed; set it to that key, or "
+        f"{SETTING}_OLD beside a new one"
+    )
 
 
 def _opener(session: Session, row: Sealed) -> Callable[[str, str], str]:

@@ -12,10 +12,12 @@ from pydantic import model_validator
 from sqlalchemy import ColumnElement, Row, or_, sql, update
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from twinning.database import Id, Instant, Json, new_id, now
+from twinning.database import new_id, now
+from twinning.dialects import Id, Instant, Json
 from twinning.errors import Forbidden, NotFound, Unauthorised
 from twinning.fields import Countries, Line, Moment, Reference, Shape
 from twinning.lifecycle import Hand
+from twinning.pages import page
 from twinning.terms import Role
 
 PREFIX = "asem_"
@@ -104,6 +106,15 @@ class Caller:
         """Staff may do everything."""
         return self.role is Role.STAFF
 
+    @property
+    def whose(self) -> str | None:
+        """Whose things a list shows to the caller: their key's own, or everybody's (None) to staff."""
+        return None if self.is_staff else self.key_id
+
+    def acts_for(self, key_id: str) -> bool:
+        """Say whether what was made with a key is the caller's to deal with: their own, or staff's any."""
+        return self.is_staff or self.key_id == key_id
+
     def hand(self, *, moderation: bool) -> Hand:
         """Say whether what is written waits for a review: a city's own does, where the house moderates."""
         return Hand(moderated=moderation, reviews=self.role is not Role.CITY)
@@ -189,10 +200,7 @@ def good_among(session: Session, key_ids: Collection[str]) -> set[str]:
 
 def live(session: Session, most: int | None = None, after: str | None = None) -> Sequence[ApiKey]:
     """Give the keys that are not revoked or expired, oldest first."""
-    good = select(ApiKey).where(*_live())
-    if after is not None:
-        good = good.where(col(ApiKey.id) > after)
-    return session.exec(good.order_by(col(ApiKey.id)).limit(most)).all()
+    return page(session, select(ApiKey).where(*_live()), col(ApiKey.id), most, after)
 
 
 def _live() -> tuple[ColumnElement[bool], ...]:

@@ -70,7 +70,7 @@ def detect(text: str, likely: Collection[str] = ()) -> str:
     if by_script is not None:
         return by_script
     words = text.lower().split(maxsplit=_WORDS_LOOKED_AT)[:_WORDS_LOOKED_AT]
-    english = sum(word in _ENGLISH_WORDS for word in words)
+    english = sum(map(_ENGLISH_WORDS.__contains__, words))
     if len(words) < FEWEST_WORDS or english >= _PLAINLY_ENGLISH * len(words):
         return ENGLISH
     sure: dict[str, float] = dict(_model().rank(text))

@@ -2,57 +2,63 @@
 """Many listings at once, as imports bring them: found and registered in few statements."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import insert, tuple_
+from sqlalchemy import tuple_
 from sqlmodel import Session, col, select
 
 from twinning import catalogue, listings, repeats, work
 from twinning.catalogue import Subject
-from twinning.database import is_id, new_id, now, table_of
+from twinning.database import is_id, new_id, now
+from twinning.inserting import insert_all
 from twinning.lifecycle import Hand
 from twinning.listing_shapes import ListingPublic, NeedPublic, PracticePublic
 from twinning.listings import Listing, ListingCreate
+from twinning.many_rows import in_batches
 from twinning.terms import ListingKind, ListingState, Work
+
+# More would be cheaper, and hold the one writer of SQLite for longer.
+MATCHED_TOGETHER: Final = 100
 
 
 def register_all(
     session: Session, rows: Sequence[tuple[str, ListingCreate]], hand: Hand
 ) -> list[ListingPublic]:
     """Register listings of cities, given by id, whose references are known to be free."""
-    moment = now()
+    stamps = dict.fromkeys(("created_at", "updated_at"), now())
     made = [
-        {
-            "id": new_id(),
-            **listings.new_columns(city_id, wanted, hand),
-            "created_at": moment,
-            "updated_at": moment,
-        }
-        for city_id, wanted in rows
+        {"id": new_id(), **listings.new_columns(city_id, wanted, hand), **stamps} for city_id, wanted in rows
     ]
     for kind in ListingKind:
         some = [columns for columns in made if columns["kind"] is kind]
         if some:
-            session.connection().execute(insert(table_of(Listing)), some)
+            insert_all(session, Listing, some)
     for columns in made:
         catalogue.note(session, Subject.LISTING, columns["id"])
         text = listings.written(columns)
         marks = repeats.marks_of(columns["city_id"], columns["kind"], text)
         repeats.mark(session, columns["id"], marks, new=True)
-    work.enqueue_all(session, Work.MATCH_LISTING, [columns["id"] for columns in made])
+    _ask_for_matching(session, [columns["id"] for columns in made])
     if any(map(listings.is_over, made)):
         work.enqueue(session, Work.DEADLINES, listings.ALL)
-    return [_shown_new(columns) for columns in made]
+    return [_shown_new(columns, wanted) for columns, (_, wanted) in zip(made, rows, strict=True)]
 
 
-def _shown_new(columns: dict[str, Any]) -> ListingPublic:
-    """Show a new listing without reading it back."""
-    left_out = {"kind", "approved"}
-    fields = {name: value for name, value in columns.items() if name not in left_out}
-    fields["suggested_themes"] = None
-    if columns["kind"] is ListingKind.NEED:
-        return NeedPublic.model_validate({**fields, "unmet": None})
-    return PracticePublic.model_validate(fields)
+def _ask_for_matching(session: Session, ids: Sequence[str]) -> None:
+    """Ask for the matching of new listings, some in a unit; each unit bears the name of its first."""
+    for start in range(0, len(ids), MATCHED_TOGETHER):
+        some = ids[start : start + MATCHED_TOGETHER]
+        work.enqueue(session, Work.MATCH_BATCH, some[0], {"listings": some})
+
+
+def _shown_new(columns: dict[str, Any], wanted: ListingCreate) -> ListingPublic:
+    """Show a new listing without reading it back; its form has been checked, and is not checked again."""
+    shape = NeedPublic if columns["kind"] is ListingKind.NEED else PracticePublic
+    # What the house has decided, though the form may have said otherwise.
+    decided = {name: columns[name] for name in ("state", "expires_on") if name in columns}
+    unknown = {"suggested_themes": None, "unmet": None}
+    # What the shape does not know of all this is left out.
+    return shape.model_construct(**columns | wanted.__dict__ | decided | unknown)
 
 
 def references_of(
@@ -60,9 +66,7 @@ def references_of(
 ) -> dict[tuple[str, str, str], Listing]:
     """Find listings by city, kind and the city's own reference, or their id in its place."""
     found: dict[tuple[str, str, str], Listing] = {}
-    asked = sorted(set(wanted))
-    for start in range(0, len(asked), 500):
-        some = asked[start : start + 500]
+    for some in in_batches(set(wanted)):
         there = select(Listing).where(Listing.state != ListingState.WITHDRAWN)
         key = tuple_(col(Listing.city_id), col(Listing.kind), col(Listing.external_ref))
         ids = [reference for _, _, reference in some if is_id(reference)]

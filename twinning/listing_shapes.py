@@ -2,6 +2,7 @@
 """How practices and needs are shown: to everyone, to who looks after their city, to who registers one."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
 
@@ -135,6 +136,15 @@ _MADE: dict[str, type[PracticeMade | NeedMade]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Like:
+    """A listing that says nearly the same as another."""
+
+    id: str
+    kind: str
+    title: str
+
+
 class Stored(Protocol):
     """A listing as it is stored."""
 
@@ -148,7 +158,7 @@ def owned(listing: Stored) -> ListingOwned:
     return _OWNED[listing.kind].model_validate(listing)
 
 
-def made(listing: Stored, like: Sequence[Stored] = ()) -> ListingMade:
+def made(listing: Stored, like: Sequence[Like] = ()) -> ListingMade:
     """Show a listing to who has registered or replaced it, with a warning for each that is much like it."""
     shown = _MADE[listing.kind].model_validate(listing)
     shown.warnings = [

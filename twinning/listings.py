@@ -6,21 +6,25 @@ Both kinds live in one table, since they are registered, matched and withdrawn a
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Index, false, or_, text, true
+from sqlalchemy import Index, Select, bindparam, false, or_, sql, text, true
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from twinning import catalogue, lifecycle, repeats, work
 from twinning.catalogue import Subject
 from twinning.cities import City
-from twinning.database import Id, Instant, Json, holds, new_id, now
+from twinning.database import new_id, now
+from twinning.dialects import Id, Instant, Json, holds
 from twinning.errors import Conflict, NotFound
 from twinning.forms import NeedCreate, NeedUpdate, PracticeCreate, PracticeUpdate
 from twinning.keys import Caller
 from twinning.languages import ENGLISH, detect
 from twinning.lifecycle import Hand, state_after
-from twinning.listing_shapes import ListingPublic, NeedPublic, PracticePublic
+from twinning.listing_shapes import Like, ListingPublic, NeedPublic, PracticePublic
+from twinning.many_rows import table_of
+from twinning.pages import page
 from twinning.reference import THEMES
 from twinning.terms import ListingKind, ListingState, Region, Work
 
@@ -109,11 +113,11 @@ def kind_of(wanted: ListingCreate) -> ListingKind:
     return ListingKind.PRACTICE if isinstance(wanted, PracticeCreate) else ListingKind.NEED
 
 
-def register(session: Session, city: City, wanted: ListingCreate, hand: Hand = HOUSE) -> Listing:
+def register(session: Session, city_id: str, wanted: ListingCreate, hand: Hand = HOUSE) -> Listing:
     """Register a listing of a city and ask for its matching; raises `Conflict` for a taken reference."""
     kind = kind_of(wanted)
-    _keep_reference_free(session, city.id, kind, wanted.external_ref)
-    listing = Listing(**new_columns(city.id, wanted, hand))
+    _keep_reference_free(session, city_id, kind, wanted.external_ref)
+    listing = Listing(**new_columns(city_id, wanted, hand))
     session.add(listing)
     repeats.mark(session, listing.id, marks_of(listing), new=True)
     _announce(session, listing)
@@ -247,6 +251,11 @@ def listed(
     if not caller.is_staff:
         mine = or_(col(City.id) == caller.city_id, col(City.country).in_(caller.countries))
         query = query.where(or_(col(Listing.state) == ListingState.PUBLISHED, mine))
+    if theme is not None:
+        query = query.where(holds(session, Listing.themes, theme))
+    if text is not None:
+        found = (col(getattr(Listing, name)).icontains(text, autoescape=True) for name in _TEXTS)
+        query = query.where(or_(*found))
     equal: dict[Any, Any] = {
         Listing.city_id: city_id,
         City.country: country,
@@ -256,17 +265,7 @@ def listed(
         Listing.unmet: unmet,
         Listing.stale: stale,
     }
-    for column, value in equal.items():
-        if value is not None:
-            query = query.where(column == value)
-    if theme is not None:
-        query = query.where(holds(session, Listing.themes, theme))
-    if text is not None:
-        found = (col(getattr(Listing, name)).icontains(text, autoescape=True) for name in _TEXTS)
-        query = query.where(or_(*found))
-    if after is not None:
-        query = query.where(col(Listing.id) > after)
-    return session.exec(query.order_by(col(Listing.id)).limit(most)).all()
+    return page(session, query, col(Listing.id), most, after, equal)
 
 
 def by_reference(
@@ -296,12 +295,26 @@ def public(listing: Listing) -> ListingPublic:
     return _PUBLIC[listing.kind].model_validate(listing)
 
 
-def repeated(session: Session, listing: Listing) -> list[Listing]:
-    """Give other listings of the city and kind that say nearly the same as this one."""
-    ids = repeats.sharing_a_mark(session, marks_of(listing), listing.id)
+def repeated(session: Session, listing: Listing) -> list[Like]:
+    """Give other listings of its city that say nearly the same as one whose words were just taken in."""
+    ids = repeats.sharing_a_mark(session, listing.id)
+    if not ids:
+        return []
     text = _written(listing)
-    others = session.exec(select(Listing).where(col(Listing.id).in_(ids)).order_by(col(Listing.id)))
-    return [other for other in others if repeats.is_repeat(text, _written(other))]
+    others = session.connection().execute(_texts_of(), {"ids": ids}).mappings()
+    return [
+        Like(other["id"], other["kind"], other["title"])
+        for other in others
+        if repeats.is_repeat(text, written(dict(other)))
+    ]
+
+
+@cache
+def _texts_of() -> Select[Any]:
+    """Build the statement once that reads what some listings say, in the order of their ids."""
+    named = col(Listing.id).in_(bindparam("ids", expanding=True))
+    columns = (table_of(Listing).c[name] for name in ("id", "kind", *_TEXTS))
+    return sql.select(*columns).where(named).order_by(col(Listing.id))
 
 
 def marks_of(listing: Listing) -> list[int]:
@@ -316,11 +329,6 @@ def _written(listing: Listing) -> str:
 def written(columns: Mapping[str, Any]) -> str:
     """Lay out what a city wrote, from a listing's columns."""
     return "\n".join(text for name in _TEXTS if (text := columns.get(name)))
-
-
-def is_matched(listing: Listing, city_is_registered: bool) -> bool:
-    """Say whether a listing takes part in matching: published, of a registered city."""
-    return city_is_registered and listing.state == ListingState.PUBLISHED
 
 
 def body_of(listing: Listing) -> str:

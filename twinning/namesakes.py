@@ -6,12 +6,14 @@ city at the same moment the second sees the first.
 """
 
 from collections.abc import Sequence
+from functools import cache
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import Select, bindparam, delete, insert, select
 from sqlmodel import Field, Session, SQLModel, col
 
 from twinning.city_names import Named
-from twinning.database import Id, lock
+from twinning.dialects import Id, lock
+from twinning.many_rows import table_of
 
 LOCK = "city names"
 
@@ -32,15 +34,21 @@ def hold(session: Session) -> None:
 
 def sharing_a_key(session: Session, named: Named) -> Sequence[str]:
     """Give the ids of the cities that share a key with a name."""
-    query = select(col(CityName.city_id)).where(col(CityName.key).in_(named.found_by()))
-    return session.scalars(query.distinct().order_by(col(CityName.city_id))).all()
+    keys = {"keys": named.found_by()}
+    return session.connection().execute(_sharing(), keys).scalars().all()
+
+
+@cache
+def _sharing() -> Select[str]:
+    """Build the statement once that finds who shares a key: each registration of a city asks it."""
+    query = select(col(CityName.city_id)).where(col(CityName.key).in_(bindparam("keys", expanding=True)))
+    return query.distinct().order_by(col(CityName.city_id))
 
 
 def keep(session: Session, city_id: str, named: Named) -> None:
-    """Have a city found by this name and by no other; the city's row must be there."""
-    drop(session, city_id)
+    """Have a city found by its name, and by no other once that is dropped; its row must be there."""
     rows = [{"city_id": city_id, "key": key} for key in named.found_by()]
-    session.execute(insert(CityName), rows)
+    session.connection().execute(insert(table_of(CityName)), rows)
 
 
 def drop(session: Session, city_id: str) -> None:

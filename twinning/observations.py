@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, update
 from sqlmodel import Session, col, select
 
-from twinning.database import in_batches
 from twinning.listings import Listing
+from twinning.many_rows import in_batches
 
 
 def mark_unmet(session: Session, need_ids: Iterable[str], *, unmet: bool) -> None:

@@ -11,15 +11,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, ScalarSelect, func, insert, true
+from sqlalchemy import BigInteger, ColumnElement, ScalarSelect, func, true
 from sqlmodel import Field, Session, SQLModel, col, or_, select
 
-from twinning import endpoints
-from twinning.database import Id, Instant, Json, before_commit, draw, new_id, now, ring_after, table_of
-from twinning.endpoints import Delivery, WebhookEndpoint
+from twinning import endpoints, receivers
+from twinning.database import before_commit, draw, new_id, now, ring_after
+from twinning.dialects import Id, Instant, Json
+from twinning.endpoints import Delivery
 from twinning.errors import Invalid, NotFound
 from twinning.events import Event, EventType, Facets
-from twinning.keys import ApiKey, Caller, caller_of, is_live
+from twinning.inserting import insert_all
+from twinning.keys import Caller
+from twinning.receivers import Receiver
 from twinning.terms import Bell
 
 # A longer body is sent thin.
@@ -67,11 +70,13 @@ def _write_events(session: Session) -> None:
     """Number the transaction's events, write them, and write a delivery for each endpoint that wants one."""
     recorded: list[tuple[str, Event]] = session.info.pop("events", [])
     first = draw(session, len(recorded))
-    receivers = _find_receivers(session, [event.facets() for _, event in recorded])
+    about = [event.facets() for _, event in recorded]
+    # The log is held: whoever switches an endpoint on or off, or deletes it, holds the log for it, too. So no
+    # delivery is left waiting for one that is off, held for one that is on, or without its endpoint.
+    hearing = receivers.of_events(session, about)
     moment = now()
     events, cities, deliveries = [], [], []
-    for sequence, (event_id, event) in enumerate(recorded, first):
-        facets = event.facets()
+    for sequence, ((event_id, event), facets) in enumerate(zip(recorded, about, strict=True), first):
         body = event.body(moment)
         events.append(
             {
@@ -90,13 +95,11 @@ def _write_events(session: Session) -> None:
             {"sequence": sequence, "city_id": city_id, "country": country}
             for city_id, country in named.items()
         ]
-        deliveries += _fan_out(receivers, event_id, event.type, facets, moment)
-    connection = session.connection()
-    connection.execute(insert(table_of(StoredEvent)), events)
-    if cities:
-        connection.execute(insert(table_of(EventCity)), cities)
+        deliveries += _fan_out(hearing, event_id, event.type, facets, moment)
+    insert_all(session, StoredEvent, events)
+    insert_all(session, EventCity, cities)
+    insert_all(session, Delivery, deliveries)
     if deliveries:
-        connection.execute(insert(table_of(Delivery)), deliveries)
         ring_after(session, Bell.DELIVER)
 
 
@@ -111,40 +114,14 @@ def thinned(event_id: str, body: str) -> str | None:
     return f'{head},"data":{json.dumps(data, separators=(",", ":"))}}}'
 
 
-def _find_receivers(session: Session, facets: Sequence[Facets]) -> list[tuple[WebhookEndpoint, Caller]]:
-    """Find every endpoint with its owner as a caller; an owner whose key has ended hears nothing more.
-
-    The log is held: whoever switches an endpoint on or off, or deletes it, holds the log for it, too, so
-    that no delivery is left waiting for one that is off, held for one that is on, or without its endpoint.
-    """
-    about = {each.round_id for each in facets} - {None}
-    meant = {each.only_endpoint for each in facets} - {None}
-    # The callbacks of rounds that are long over are many, and none of these events is for them.
-    its_callbacks = col(WebhookEndpoint.round_id).in_(about) | col(WebhookEndpoint.id).in_(meant)
-    query = (
-        select(WebhookEndpoint, ApiKey)
-        .join(ApiKey, col(ApiKey.id) == WebhookEndpoint.owner_id)
-        .where(or_(col(WebhookEndpoint.round_id).is_(None), its_callbacks), col(ApiKey.revoked_at).is_(None))
-        .order_by(col(WebhookEndpoint.id))
-    )
-    # What this transaction has read before it held the log may be out of date.
-    rows = session.exec(query, execution_options={"populate_existing": True})
-    moment = now()
-    return [(endpoint, caller_of(key)) for endpoint, key in rows if is_live(key, moment)]
-
-
 def _fan_out(
-    receivers: Sequence[tuple[WebhookEndpoint, Caller]],
-    event_id: str,
-    event_type: EventType,
-    facets: Facets,
-    moment: datetime,
+    hearing: Sequence[Receiver], event_id: str, event_type: EventType, facets: Facets, moment: datetime
 ) -> list[dict[str, object]]:
     """Lay out the deliveries of one event; only a test goes to an endpoint that is off."""
     return [
-        endpoints.new_delivery(event_id, endpoint, moment, test=facets.test)
-        for endpoint, owner in receivers
-        if endpoints.wants(endpoint, owner, event_type, facets)
+        endpoints.new_delivery(event_id, one.id, moment, is_open=one.is_open, test=facets.test)
+        for one in hearing
+        if one.wants(event_type, facets)
     ]
 
 

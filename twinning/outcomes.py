@@ -85,13 +85,17 @@ def _lock_ailing(session: Session, outcomes: Sequence[Outcome]) -> Sequence[Webh
     failed = {o.sending.endpoint_id for o in outcomes if o.state is not DeliveryState.DELIVERED or o.echoed}
     all_of_them = {outcome.sending.endpoint_id for outcome in outcomes}
     named = {"failed": sorted(failed), "named": sorted(all_of_them)}
-    return session.scalars(_ailing(), named, execution_options={"populate_existing": True}).all()
+    ids = session.connection().execute(_ailing(), named).scalars().all()
+    if not ids:
+        return []
+    locked = select(WebhookEndpoint).where(col(WebhookEndpoint.id).in_(ids)).order_by(col(WebhookEndpoint.id))
+    return session.scalars(locked, execution_options={"populate_existing": True}).all()
 
 
 @cache
 def _ailing() -> Select[Any]:
     """Build the statement once that locks endpoints that have failed, now or since their last success."""
-    query = select(WebhookEndpoint).where(
+    query = select(col(WebhookEndpoint.id)).where(
         or_(
             col(WebhookEndpoint.id).in_(bindparam("failed", expanding=True)),
             col(WebhookEndpoint.id).in_(bindparam("named", expanding=True))

@@ -10,7 +10,8 @@ from sqlalchemy import delete
 from sqlmodel import Field, Session, SQLModel, col
 
 from twinning import work
-from twinning.database import Id, Instant, Json, new_id, now
+from twinning.database import new_id, now
+from twinning.dialects import Id, Instant, Json
 from twinning.errors import NotFound
 from twinning.fields import CountryCode, SaidText, Shape
 from twinning.listing_shapes import SuggestedTheme

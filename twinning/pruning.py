@@ -29,6 +29,7 @@ from twinning.endpoints import Attempt, Delivery, WebhookEndpoint, is_state
 from twinning.imports import ENDED as IMPORT_ENDED
 from twinning.imports import Import, ImportRefusal
 from twinning.listings import Listing
+from twinning.many_rows import in_batches
 from twinning.outbox import FEED_KEEPS, EventCity, StoredEvent
 from twinning.rounds import ENDED, MatchingRound, RoundBlock
 from twinning.terms import DeliveryState, ListingState
@@ -70,7 +71,7 @@ def _changes(database: Database, moment: datetime) -> Iterator[int]:
             col(Change.version) <= border, col(Change.version).not_in(newest)
         )
         versions = session.scalars(query.order_by(col(Change.version))).all()
-    for some in _batches(versions):
+    for some in in_batches(versions, BATCH):
         with database.transaction() as session:
             session.execute(delete(Change).where(col(Change.version).in_(some)))
         yield len(some)
@@ -78,6 +79,7 @@ def _changes(database: Database, moment: datetime) -> Iterator[int]:
 
 def _held(database: Database, moment: datetime) -> Iterator[int]:
     """Give up what an endpoint that is off has not come back for; the log shows it as exhausted."""
+    # Endpoint by endpoint, which is how an index knows the states.
     anybodys = select(col(WebhookEndpoint.id))
     query = (
         select(col(Delivery.id))
@@ -196,34 +198,32 @@ def _imports(database: Database, moment: datetime) -> Iterator[int]:
     """Drop imports that ended long ago, with what was refused of them."""
     old = (col(Import.state).in_(IMPORT_ENDED), col(Import.updated_at) < moment - LOG_KEEPS)
     query = select(col(Import.id)).where(*old).limit(IMPORTS_AT_ONCE)
-    while True:
-        with database.transaction() as session:
-            ids = session.scalars(query).all()
-            session.execute(delete(ImportRefusal).where(col(ImportRefusal.import_id).in_(ids)))
-            session.execute(delete(Import).where(col(Import.id).in_(ids)))
-        yield len(ids)
-        if len(ids) < IMPORTS_AT_ONCE:
-            return
+    yield from _until_none(
+        database,
+        lambda session: session.scalars(query).all(),
+        lambda session, ids: [
+            session.execute(delete(ImportRefusal).where(col(ImportRefusal.import_id).in_(ids))),
+            session.execute(delete(Import).where(col(Import.id).in_(ids))),
+        ],
+        IMPORTS_AT_ONCE,
+    )
 
 
 def _until_none(
     database: Database,
     find: Callable[[Session], Sequence[Any]],
     change: Callable[[Session, Sequence[Any]], object],
+    most: int = BATCH,
 ) -> Iterator[int]:
-    """Find some and change them, in one transaction each time, until few are found."""
+    """Find some, `most` at once, and change them, in one transaction each time, until fewer are found."""
     while True:
         with database.transaction() as session:
             found = find(session)
             if found:
                 change(session, found)
         yield len(found)
-        if len(found) < BATCH:
+        if len(found) < most:
             return
-
-
-def _batches(all_of_them: Sequence[int]) -> Iterator[Sequence[int]]:
-    return (all_of_them[start : start + BATCH] for start in range(0, len(all_of_them), BATCH))
 
 
 # The changes go first, while the old events that tell their time are there.

@@ -67,7 +67,7 @@ def _flaws_of_identity(fields: Mapping[str, Any], words: list[str | None]) -> tu
         if name == KIND and word not in SHAPES:
             return (wrong(KIND, known, f"{str(known)[:40]!r} is none of {', '.join(SHAPES)}"),)
         if not word:
-            return (wrong(name, known, "is not a text"),)
+            return (wrong(name, known, "is not a text, or has nothing but blanks in it"),)
     if words[0] == CITY and fields.get(CITY_REF) is not None:
         return (wrong(CITY_REF, fields[CITY_REF], "is for practices and needs"),)
     return ()

@@ -6,18 +6,22 @@ the resemblance and containment of documents, 1997). Texts that share most of th
 shares one is compared word by word. So the cost does not grow with the number of a city's listings.
 """
 
+import heapq
 import re
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from functools import cache
 from hashlib import blake2b
 from itertools import pairwise
 from typing import Final
 
 from rapidfuzz.distance import Indel
-from sqlalchemy import BigInteger, delete, insert, select
+from sqlalchemy import BigInteger, Select, bindparam, delete, select
 from sqlmodel import Field, Session, SQLModel, col
 
-from twinning.database import Id, before_commit, table_of
+from twinning.database import before_commit
+from twinning.dialects import Id
+from twinning.inserting import insert_all
 
 # Two texts that share so much of their words, in order, say nearly the same.
 NEARLY: Final = 0.8
@@ -26,6 +30,8 @@ MARKS: Final = 4
 MOST: Final = 5
 # In scripts without blanks each letter is a word.
 _WORD: Final = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]|\w+")
+# What is no part of a word becomes a blank.
+_WESTERN: Final = bytes(place if _WORD.match(chr(place)) else ord(" ") for place in range(256))
 
 
 class ListingMark(SQLModel, table=True):
@@ -41,10 +47,10 @@ class ListingMark(SQLModel, table=True):
 
 def marks_of(city_id: str, kind: str, text: str) -> list[int]:
     """Mark a text of a city's practice or need."""
-    words = [word.encode() for word in _words(text)]
-    # The sum of a pair goes on from that of its first word, as if both were one text with a blank between.
-    pairs = {zlib.crc32(b" " + other, zlib.crc32(one)) for one, other in pairwise(words)}
-    smallest = sorted(pairs or {zlib.crc32(b" ".join(words))})[:MARKS]
+    words = _encoded(text)
+    # Without a step of ours for each pair: of all that an import reckons for a listing this is the most.
+    pairs = set(map(zlib.crc32, map(b" ".join, pairwise(words))))
+    smallest = heapq.nsmallest(MARKS, pairs or {zlib.crc32(b" ".join(words))})
     spoken = (f"{city_id}/{kind}/{number}".encode() for number in smallest)
     return [int.from_bytes(blake2b(each, digest_size=8).digest(), "big") >> 1 for each in spoken]
 
@@ -55,12 +61,23 @@ def is_repeat(text: str, other: str) -> bool:
     return similarity >= NEARLY
 
 
-def sharing_a_mark(session: Session, marks: Collection[int], besides: str) -> Sequence[str]:
-    """Give the ids of a few listings other than `besides` that bear one of these marks, oldest first."""
+def sharing_a_mark(session: Session, listing_id: str) -> Sequence[str]:
+    """Give the ids of a few others that share a mark with one marked in this transaction, oldest first."""
+    marks = session.info["marks"][listing_id][0]
+    if not marks:
+        return []
+    named = {"besides": listing_id} | {f"mark_{place}": marks[place % len(marks)] for place in range(MARKS)}
+    return session.connection().execute(_sharing(), named).scalars().all()
+
+
+@cache
+def _sharing() -> Select[str]:
+    """Build the statement once that finds who bears one of some marks: each registration asks it."""
+    marks = [bindparam(f"mark_{place}", type_=BigInteger) for place in range(MARKS)]
     query = select(col(ListingMark.listing_id)).where(
-        col(ListingMark.mark).in_(marks), col(ListingMark.listing_id) != besides
+        col(ListingMark.mark).in_(marks), col(ListingMark.listing_id) != bindparam("besides")
     )
-    return session.scalars(query.distinct().order_by(col(ListingMark.listing_id)).limit(MOST)).all()
+    return query.distinct().order_by(col(ListingMark.listing_id)).limit(MOST)
 
 
 def mark(session: Session, listing_id: str, marks: Sequence[int], *, new: bool = False) -> None:
@@ -80,8 +97,16 @@ def _write(session: Session) -> None:
         for listing_id, (marks, _) in marked.items()
         for each in marks
     ]
-    if rows:
-        session.connection().execute(insert(table_of(ListingMark)), rows)
+    insert_all(session, ListingMark, rows)
+
+
+def _encoded(text: str) -> list[bytes]:
+    """Give the words of a text in UTF-8; in Western letters, as most texts are, without a search for them."""
+    try:
+        western = text.casefold().encode("latin-1")
+    except UnicodeEncodeError:
+        return [word.encode() for word in _words(text)]
+    return western.translate(_WESTERN).decode("latin-1").encode().split()
 
 
 def _words(text: str) -> list[str]:

@@ -13,13 +13,15 @@ from sqlalchemy import BigInteger, Row, func, insert, select
 from sqlmodel import Field, Session, SQLModel, col
 
 from twinning import endpoints, switching, work
-from twinning.database import Id, Instant, new_id, now, ring_after
+from twinning.database import new_id, now, ring_after
+from twinning.dialects import Id, Instant
 from twinning.endpoints import Delivery, WebhookEndpoint
 from twinning.errors import Conflict, Invalid, NotFound
 from twinning.events import EventType, Facets
 from twinning.fields import Moment, Shape
-from twinning.keys import ApiKey, Caller, caller_of, is_live
+from twinning.keys import ApiKey, is_live
 from twinning.outbox import EventCity, StoredEvent
+from twinning.receivers import Receiver
 from twinning.terms import Bell, DeliveryState, ReplayOnly, ReplayState, Work
 
 ENDED = (ReplayState.COMPLETED, ReplayState.FAILED, ReplayState.CANCELLED)
@@ -160,11 +162,12 @@ def advance(session: Session, replay_id: str) -> bool:
     if row.state == ReplayState.QUEUED:
         row.total = _count(session, row)
         row.state = ReplayState.RUNNING
+    receiver = Receiver.of(endpoint, key)
     batch = _failed(session, row) if row.only == ReplayOnly.FAILED else _events(session, row)
     if row.only == ReplayOnly.FAILED:
-        _resend(session, row, endpoint, [found.id for found in batch])
+        _resend(session, row, receiver, [found.id for found in batch])
     else:
-        _send(session, row, endpoint, caller_of(key), batch)
+        _send(session, row, receiver, batch)
     row.done += len(batch)
     if len(batch) == BATCH:
         row.position = batch[-1].sequence
@@ -230,33 +233,33 @@ def _events(session: Session, row: Replay) -> Sequence[Row[Any]]:
     return session.execute(query.order_by(col(StoredEvent.sequence)).limit(BATCH)).all()
 
 
-def _resend(session: Session, row: Replay, endpoint: WebhookEndpoint, delivery_ids: Sequence[str]) -> None:
+def _resend(session: Session, row: Replay, receiver: Receiver, delivery_ids: Sequence[str]) -> None:
     if delivery_ids:
-        state = DeliveryState.PENDING if endpoint.is_open else DeliveryState.HELD
+        state = DeliveryState.PENDING if receiver.is_open else DeliveryState.HELD
         switching.send_again(session, delivery_ids, state)
         row.resent += len(delivery_ids)
 
 
-def _send(
-    session: Session, row: Replay, endpoint: WebhookEndpoint, owner: Caller, batch: Sequence[Row[Any]]
-) -> None:
+def _send(session: Session, row: Replay, receiver: Receiver, batch: Sequence[Row[Any]]) -> None:
     """Send those events that the endpoint wants by its present filters and its owner's sight."""
     facets = _facets(session, batch)
     wanted = [
         event.id
         for event in batch
-        if event.id in facets and endpoints.wants(endpoint, owner, EventType(event.type), facets[event.id])
+        if event.id in facets and receiver.wants(EventType(event.type), facets[event.id])
     ]
     query = select(col(Delivery.id), col(Delivery.event_id), col(Delivery.state)).where(
-        col(Delivery.endpoint_id) == endpoint.id, col(Delivery.event_id).in_(wanted)
+        col(Delivery.endpoint_id) == receiver.id, col(Delivery.event_id).in_(wanted)
     )
     known = session.execute(query.order_by(col(Delivery.id)).with_for_update()).all()
     has_one = {delivery.event_id for delivery in known}
     again = [one.id for one in known if row.only == ReplayOnly.ALL and one.state in FINISHED]
-    _resend(session, row, endpoint, again)
+    _resend(session, row, receiver, again)
     moment = now()
     new = [
-        endpoints.new_delivery(event_id, endpoint, moment) for event_id in wanted if event_id not in has_one
+        endpoints.new_delivery(event_id, receiver.id, moment, is_open=receiver.is_open)
+        for event_id in wanted
+        if event_id not in has_one
     ]
     if new:
         session.execute(insert(Delivery), new, execution_options={"render_nulls": True})

@@ -14,10 +14,12 @@ from sqlalchemy import BigInteger, LargeBinary, func, update
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from twinning import work
-from twinning.database import Id, Instant, Json, new_id, now
+from twinning.database import new_id, now
+from twinning.dialects import Id, Instant, Json
 from twinning.errors import Conflict, NotFound
 from twinning.fields import Countries, Flag, Ids, Shape, Themes
 from twinning.keys import Caller
+from twinning.pages import page
 from twinning.suggestions import Suggestion, naming
 from twinning.terms import Assignment, Band, RoundState, SuggestionKind, Work
 
@@ -156,14 +158,8 @@ def listed(
     state: RoundState | None = None,
 ) -> Sequence[MatchingRound]:
     """Give the rounds that a key asked for (None: all), in the order of their ids."""
-    query = select(MatchingRound)
-    if asked_by is not None:
-        query = query.where(MatchingRound.asked_by == asked_by)
-    if state is not None:
-        query = query.where(MatchingRound.state == state)
-    if after is not None:
-        query = query.where(col(MatchingRound.id) > after)
-    return session.exec(query.order_by(col(MatchingRound.id)).limit(most)).all()
+    equal = {MatchingRound.asked_by: asked_by, MatchingRound.state: state}
+    return page(session, select(MatchingRound), col(MatchingRound.id), most, after, equal)
 
 
 def get(session: Session, round_id: str, *, hold: bool = False) -> MatchingRound:

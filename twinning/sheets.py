@@ -21,6 +21,7 @@ from defusedxml.ElementTree import iterparse
 from openpyxl.reader.excel import ExcelReader
 from openpyxl.styles.stylesheet import apply_stylesheet
 from openpyxl.utils import get_column_letter
+from openpyxl.utils.cell import coordinate_to_tuple
 from openpyxl.utils.escape import unescape
 from openpyxl.utils.exceptions import InvalidFileException
 from openpyxl.worksheet._reader import WorkSheetParser
@@ -39,6 +40,7 @@ MOST_ENTRIES: Final = 2000
 # What spreadsheets know.
 MOST_ROWS: Final = 1_048_576
 _ITEM: Final = f"{{{SHEET_MAIN_NS}}}si"
+_INLINE: Final = f"{{{SHEET_MAIN_NS}}}is"
 _TEXT: Final = f"{{{SHEET_MAIN_NS}}}t"
 _PHONETIC: Final = f"{{{SHEET_MAIN_NS}}}rPh"
 _BROKEN: Final = (
@@ -88,7 +90,7 @@ def _parsed(reader: "_Reader") -> Iterator[tuple[int, list[dict[str, Any]]]]:
     number = 0
     try:
         with reader.archive.open(reader.sheet) as source:
-            parser = WorkSheetParser(
+            parser = _Cells(
                 source,
                 reader.shared_strings,
                 epoch=book.epoch,
@@ -129,8 +131,23 @@ def _row(header: Header, number: int, cells: list[dict[str, Any]]) -> Row | None
             return Row(number, number, wrong=(wrong(column or "row", None, reason),))
         if isinstance(value, timedelta):
             value = str(value)
-        laid[place] = unescape(value) if isinstance(value, str) else value
+        laid[place] = unescape(value) if isinstance(value, str) and "_x" in value else value
     return header.row(number, number, laid)
+
+
+class _Cells(WorkSheetParser):  # type: ignore[misc]
+    """openpyxl's parser, with a short way for what most cells of an export hold: one text of one piece."""
+
+    def parse_cell(self, element: Any) -> dict[str, Any]:
+        """Read a cell."""
+        inner = element[0] if len(element) == 1 else None
+        place = element.get("r")
+        if inner is None or inner.tag != _INLINE or len(inner) != 1 or inner[0].tag != _TEXT or not place:
+            found: dict[str, Any] = super().parse_cell(element)
+            return found
+        row, self.col_counter = coordinate_to_tuple(place)
+        text = inner[0].text
+        return {"row": row, "column": self.col_counter, "value": text, "data_type": "s", "style_id": 0}
 
 
 class _Texts:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import exists
 from sqlmodel import Session, col, select
 
-from twinning.database import in_batches
+from twinning.many_rows import in_batches
 from twinning.suggestions import GONE, OPEN, Suggestion, SuggestionCity, SuggestionListing, cities_of
 from twinning.terms import SuggestionKind
 

@@ -13,7 +13,8 @@ from sqlalchemy import BigInteger, ColumnElement, Index, delete, or_, text, tupl
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from twinning.cities import City
-from twinning.database import Id, Instant, Json, holds, new_id, now
+from twinning.database import new_id, now
+from twinning.dialects import Id, Instant, Json, holds
 from twinning.errors import NotFound
 from twinning.fields import Shape
 from twinning.keys import Caller

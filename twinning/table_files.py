@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import PurePath
 from typing import IO, Any, Final
 
-from twinning import delimited, examples, json_lines, sheet_writing, sheets
+from twinning import catalogue_examples, delimited, json_lines, sheet_writing, sheets
 from twinning.column_texts import EXPLAINED
 from twinning.columns import CITY_REF, COLUMNS, KIND, REF, SHAPES, flat
 from twinning.rows import Row
@@ -100,7 +100,7 @@ def _example(kind: str, ref: str, request: Mapping[str, Any], **more: Any) -> di
 
 
 EXAMPLES: Final[Sequence[Mapping[str, Any]]] = (
-    _example("city", "limerick", examples.CITY_REQUEST),
-    _example("practice", "reading-circles", examples.PRACTICE_REQUEST, **{CITY_REF: "limerick"}),
-    _example("need", "adult-literacy", examples.NEED_REQUEST, **{CITY_REF: "limerick"}),
+    _example("city", "limerick", catalogue_examples.CITY_REQUEST),
+    _example("practice", "reading-circles", catalogue_examples.PRACTICE_REQUEST, **{CITY_REF: "limerick"}),
+    _example("need", "adult-literacy", catalogue_examples.NEED_REQUEST, **{CITY_REF: "limerick"}),
 )

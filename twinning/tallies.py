@@ -14,7 +14,7 @@ from typing import Final
 from sqlalchemy import BigInteger, func
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from twinning.database import add_up
+from twinning.many_rows import add_up
 
 SHARES: Final = 8
 ATTEMPTS: Final = "attempts"

@@ -159,6 +159,8 @@ class Work(StrEnum):
 
     MATCH_LISTING = "match_listing"
     MATCH_CITY = "match_city"
+    # Some new listings in one unit, as a file brings them.
+    MATCH_BATCH = "match_batch"
     PREVIEW = "preview"
     ROUND_BLOCK = "round_block"
     ROUND_ASSEMBLY = "round_assembly"
@@ -174,3 +176,10 @@ class Bell(StrEnum):
 
     MATCH = "match"
     DELIVER = "deliver"
+
+
+class Service(StrEnum):
+    """The kinds of process that work off a queue, as they name themselves when they say that they live."""
+
+    MATCHER = "matcher"
+    DISPATCHER = "dispatcher"

@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlmodel import Session, col
 
-from twinning.database import Instant
+from twinning.dialects import Instant
 from twinning.endpoints import Delivery, WebhookEndpoint, is_state
 from twinning.pace import Pace
 from twinning.terms import DeliveryState, Lane
@@ -52,7 +52,7 @@ def pick_endpoints(session: Session, most: int, moment: datetime) -> Sequence[st
     Whoever claims for an endpoint holds its row, so that two senders never count the same room; who
     finds it held leaves that endpoint to the other.
     """
-    return session.scalars(_picking(), {"moment": moment, "most": most}).all()
+    return session.connection().execute(_picking(), {"moment": moment, "most": most}).scalars().all()
 
 
 @cache
@@ -131,7 +131,7 @@ def choose(session: Session, picked: Sequence[str], most: int, moment: datetime)
     ranks = {endpoint_id: rank for rank, endpoint_id in enumerate(picked)}
     turns = []
     paces: dict[str, Pace] = {}
-    for endpoint_id, room, in_air, rate, clock, *places in session.execute(
+    for endpoint_id, room, in_air, rate, clock, *places in session.connection().execute(
         _choosing(), {"moment": moment, "picked": picked}
     ):
         free = max(0, room - in_air)

@@ -48,7 +48,9 @@ class Vault:
     def open(self, sealed: str, place: str, key_id: str) -> str:
         """Open what was sealed under this key for this place; raises `WrongSetting` where it was not."""
         if not self.knows(key_id):
-            raise WrongSetting(f"{SETTING}: lacks the key with which something stored was sealed")
+            raise WrongSetting(
+                f"{SETTING}: lacks the key with which something stored was sealed; name it in {SETTING}_OLD"
+            )
         raw = base64.b64decode(sealed)
         try:
             text = self._ciphers[key_id].decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], place.encode())

@@ -9,6 +9,7 @@ without an echo the endpoint is switched off; switching it on sends a new challe
 import json
 import secrets
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import update
 from sqlmodel import Session, col, select
@@ -87,11 +88,8 @@ def accept(session: Session, row: WebhookEndpoint, challenge: str) -> None:
 
 def expire(session: Session) -> None:
     """Switch off the endpoints that have not proved themselves in time."""
-    late = select(WebhookEndpoint).where(
-        col(WebhookEndpoint.unverified_since) <= now() - PATIENCE, col(WebhookEndpoint.enabled)
-    )
-    late = late.order_by(col(WebhookEndpoint.id)).with_for_update(key_share=True, skip_locked=True)
-    for row in session.exec(late).all():
+    late = select(WebhookEndpoint).where(*_is_late()).order_by(col(WebhookEndpoint.id))
+    for row in session.exec(late.with_for_update(key_share=True, skip_locked=True)).all():
         switching.disable(session, row, UNVERIFIED)
         note = EndpointNote(
             endpoint_id=row.id,
@@ -103,7 +101,9 @@ def expire(session: Session) -> None:
 
 def any_late(session: Session) -> bool:
     """Say whether `expire` has anything to do."""
-    late = select(WebhookEndpoint.id).where(
-        col(WebhookEndpoint.unverified_since) <= now() - PATIENCE, col(WebhookEndpoint.enabled)
-    )
+    late = select(WebhookEndpoint.id).where(*_is_late())
     return session.exec(late.limit(1)).first() is not None
+
+
+def _is_late() -> tuple[Any, ...]:
+    return col(WebhookEndpoint.unverified_since) <= now() - PATIENCE, col(WebhookEndpoint.enabled)

@@ -15,7 +15,9 @@ from typing import Any
 from sqlalchemy import BigInteger, UniqueConstraint, delete, func, select, tuple_, update
 from sqlmodel import Field, Session, SQLModel, col
 
-from twinning.database import Id, Instant, Json, new_id, now, put, ring_after
+from twinning.database import before_commit, new_id, now, ring_after
+from twinning.dialects import Id, Instant, Json
+from twinning.many_rows import put
 from twinning.terms import Bell, Work
 
 # A unit that kills or fails every worker which takes it is set aside after so many.
@@ -62,18 +64,26 @@ def enqueue(session: Session, kind: Work, subject: str, payload: dict[str, Any] 
 def enqueue_all(
     session: Session, kind: Work, subjects: Sequence[str], payload: dict[str, Any] | None = None
 ) -> None:
-    """Ask for the same work on some subjects, in one statement; in their order, as all who wait for them."""
+    """Ask for the same work on some subjects."""
     if not subjects:
         return
+    session.info.setdefault("work", {}).update(((kind, subject), payload or {}) for subject in subjects)
+    before_commit(session, "work", _write)
+    ring_after(session, BELLS.get(kind, Bell.MATCH))
+
+
+def _write(session: Session) -> None:
+    """Write all that this transaction asks for, in one order, as everybody who waits for such rows."""
     moment = now()
+    asked: dict[tuple[Work, str], dict[str, Any]] = session.info.pop("work")
+    units = [_unit(kind, subject, asked[kind, subject], moment) for kind, subject in sorted(asked)]
     put(
         session,
         WorkUnit,
-        [_unit(kind, subject, payload or {}, moment) for subject in sorted(subjects)],
+        units,
         ["kind", "subject"],
         ["payload", "due_at", "fence", "tries", "leased_by", "error"],
     )
-    ring_after(session, BELLS.get(kind, Bell.MATCH))
 
 
 def plan(session: Session, kind: Work, subject: str, due_at: datetime) -> None:

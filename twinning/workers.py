@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Signs of life: each working process writes now and then that it lives, and readiness reads it."""
 
+import os
+import socket
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -11,7 +13,10 @@ from sqlalchemy import delete, func
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from twinning.database import Database, Instant, now, put
+from twinning.database import Database, now
+from twinning.dialects import Instant
+from twinning.many_rows import put
+from twinning.terms import Service
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +34,12 @@ class Worker(SQLModel, table=True):
     beat_at: datetime = Field(sa_type=Instant)
 
 
-def beat(session: Session, name: str, service: str) -> None:
+def name_of(service: Service) -> str:
+    """Name this process, as its leases and its signs of life do."""
+    return f"{service}@{socket.gethostname()[:40]}:{os.getpid()}"
+
+
+def beat(session: Session, name: str, service: Service) -> None:
     """Say that a worker lives."""
     row = {"name": name, "service": service, "beat_at": now()}
     put(session, Worker, [row], ["name"], ["service", "beat_at"])
@@ -57,7 +67,7 @@ class Heart:
         self,
         database: Database,
         name: str,
-        service: str,
+        service: Service,
         also: Callable[[Session], None] = lambda _session: None,
     ) -> None:
         self._also = also

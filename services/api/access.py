@@ -8,13 +8,14 @@ round; the whole of it and a webhook endpoint are for the key that asked for it.
 
 from sqlmodel import Session
 
-from twinning import cities, endpoints, imports, listings, replays, rounds, suggestions
-from twinning.cities import City
+from twinning import cities, endpoints, imports, listings, previews, replays, rounds, suggestions
+from twinning.cities import City, Held
 from twinning.endpoints import Delivery, WebhookEndpoint
 from twinning.errors import Forbidden, NotFound
 from twinning.imports import Import
 from twinning.keys import Caller
 from twinning.listings import Listing
+from twinning.previews import Preview
 from twinning.replays import Replay
 from twinning.rounds import MatchingRound
 from twinning.suggestions import Suggestion
@@ -30,6 +31,13 @@ def must_place(caller: Caller, country: str) -> None:
 def changeable_city(session: Session, caller: Caller, city_id: str) -> City:
     """Find a city to be changed and hold it."""
     city = cities.get(session, city_id, hold=True)
+    caller.must_own(city.id, city.country)
+    return city
+
+
+def held_city(session: Session, caller: Caller, city_id: str) -> Held:
+    """Find a city whose listings are to be changed and hold it."""
+    city = cities.hold(session, city_id)
     caller.must_own(city.id, city.country)
     return city
 
@@ -52,12 +60,12 @@ def readable_listing(session: Session, caller: Caller, kind: ListingKind, listin
 
 def changeable_listing(
     session: Session, caller: Caller, kind: ListingKind, listing_id: str
-) -> tuple[City, Listing]:
+) -> tuple[Held, Listing]:
     """Find a listing to be changed, with its city, and hold both; the city first, as those who add do."""
     seen = readable_listing(session, caller, kind, listing_id)
     if not _owns(session, caller, seen):
         raise Forbidden(f"This key may read this {kind} and not change it.")
-    city = cities.get(session, seen.city_id, hold=True)
+    city = cities.hold(session, seen.city_id)
     return city, listings.get(session, kind, listing_id, hold=True)
 
 
@@ -75,7 +83,7 @@ def readable_round(session: Session, caller: Caller, round_id: str) -> tuple[Mat
     Staff and who asked read all of it; a city that it names and that city's coordinators read their part.
     """
     row = rounds.get(session, round_id)
-    if caller.is_staff or row.asked_by == caller.key_id:
+    if caller.acts_for(row.asked_by):
         return row, None
     if not rounds.proposed(session, round_id, 1, reader=caller):
         raise NotFound("There is no such matching round.")
@@ -85,7 +93,7 @@ def readable_round(session: Session, caller: Caller, round_id: str) -> tuple[Mat
 def own_round(session: Session, caller: Caller, round_id: str, *, hold: bool = False) -> MatchingRound:
     """Find a round of the caller's."""
     row = rounds.get(session, round_id, hold=hold)
-    if not caller.is_staff and row.asked_by != caller.key_id:
+    if not caller.acts_for(row.asked_by):
         raise NotFound("There is no such matching round.")
     return row
 
@@ -93,8 +101,16 @@ def own_round(session: Session, caller: Caller, round_id: str, *, hold: bool = F
 def own_import(session: Session, caller: Caller, import_id: str, *, hold: bool = False) -> Import:
     """Find an import of the caller's."""
     row = imports.get(session, import_id, hold=hold)
-    if not caller.is_staff and row.asked_by != caller.key_id:
+    if not caller.acts_for(row.asked_by):
         raise NotFound("There is no such import.")
+    return row
+
+
+def own_preview(session: Session, caller: Caller, preview_id: str) -> Preview:
+    """Find a preview of the caller's."""
+    row = previews.get(session, preview_id)
+    if not caller.acts_for(row.asked_by):
+        raise NotFound("There is no such preview.")
     return row
 
 
@@ -103,7 +119,7 @@ def own_endpoint(
 ) -> WebhookEndpoint:
     """Find an endpoint of the caller's."""
     row = endpoints.get(session, endpoint_id, hold=hold)
-    if not caller.is_staff and row.owner_id != caller.key_id:
+    if not caller.acts_for(row.owner_id):
         raise NotFound("There is no such webhook endpoint.")
     return row
 
@@ -111,7 +127,7 @@ def own_endpoint(
 def own_replay(session: Session, caller: Caller, replay_id: str, *, hold: bool = False) -> Replay:
     """Find a replay to an endpoint of the caller's."""
     row = replays.get(session, replay_id, hold=hold)
-    if not caller.is_staff and endpoints.get(session, row.endpoint_id).owner_id != caller.key_id:
+    if not caller.acts_for(endpoints.get(session, row.endpoint_id).owner_id):
         raise NotFound("There is no such replay.")
     return row
 
@@ -119,7 +135,7 @@ def own_replay(session: Session, caller: Caller, replay_id: str, *, hold: bool =
 def own_delivery(session: Session, caller: Caller, delivery_id: str) -> Delivery:
     """Find a delivery to an endpoint of the caller's."""
     row = endpoints.delivery(session, delivery_id)
-    if not caller.is_staff and endpoints.get(session, row.endpoint_id).owner_id != caller.key_id:
+    if not caller.acts_for(endpoints.get(session, row.endpoint_id).owner_id):
         raise NotFound("There is no such delivery.")
     return row
 

@@ -9,13 +9,14 @@ from sqlmodel import Session
 from services.api import access
 from services.api.dependencies import must_match
 from twinning import announcements, audit, cities, handover, idempotency, keys, listings, outbox
-from twinning.cities import City, CityCreate, CityUpdate
+from twinning.cities import City, CityCreate, CityUpdate, Held
 from twinning.database import now
 from twinning.errors import Forbidden, Invalid, NotFound
 from twinning.events import CityWithdrawn
 from twinning.forms import NeedUpdate, PracticeUpdate
 from twinning.keys import ApiKey, ApiKeyCreate, Caller
 from twinning.lifecycle import LIFE_OF_A_NEED, Hand
+from twinning.listing_shapes import Like
 from twinning.listings import Listing, ListingCreate, ListingUpdate
 from twinning.terms import ListingKind, ListingState, Role
 
@@ -56,7 +57,7 @@ def withdraw_city(session: Session, caller: Caller, city_id: str, if_match: str 
     city = access.changeable_city(session, caller, city_id)
     must_match(if_match, city.version)
     for listing in listings.of_city(session, city.id):
-        _withdraw(session, city, listing)
+        _withdraw(session, city.country, listing)
     for key in keys.of_city(session, city.id):
         keys.revoke(session, key)
         audit.note(session, "api_key.revoked", key.id, city_id=city.id)
@@ -68,9 +69,9 @@ def withdraw_city(session: Session, caller: Caller, city_id: str, if_match: str 
 
 def register_listing(
     session: Session, caller: Caller, city_id: str, wanted: ListingCreate, *, moderation: bool
-) -> tuple[Listing, list[Listing]]:
+) -> tuple[Listing, list[Like]]:
     """Register a practice or a need of a city; gives it, and those of the city that say nearly the same."""
-    city = access.changeable_city(session, caller, city_id)
+    city = access.held_city(session, caller, city_id)
     listing = _register(session, city, wanted, caller.hand(moderation=moderation))
     return listing, listings.repeated(session, listing)
 
@@ -90,7 +91,7 @@ def change_listing(
     must_match(if_match, listing.version)
     if "review_comment" in wanted.model_fields_set and caller.role is Role.CITY:
         raise Forbidden("A review is commented on by the coordinators of the city, and by staff.")
-    _change(session, city, listing, wanted, caller.hand(moderation=moderation))
+    _change(session, city.country, listing, wanted, caller.hand(moderation=moderation))
     return listing
 
 
@@ -110,14 +111,14 @@ def replace_listing(
     if_match: str | None,
     *,
     moderation: bool,
-) -> tuple[Listing, bool, list[Listing]]:
+) -> tuple[Listing, bool, list[Like]]:
     """Create or replace a listing by its city's own reference.
 
     Gives it, whether it is new, and where its words are new those of the city that say nearly the same.
     """
     if wanted.external_ref not in {None, reference}:
         raise Invalid.field("/external_ref", "The external_ref differs from the one in the address.")
-    city = access.changeable_city(session, caller, city_id)
+    city = access.held_city(session, caller, city_id)
     kind = listings.kind_of(wanted)
     wanted = wanted.model_copy(update={"external_ref": reference})
     hand = caller.hand(moderation=moderation)
@@ -127,7 +128,7 @@ def replace_listing(
         listing = _register(session, city, wanted, hand)
         return listing, True, listings.repeated(session, listing)
     must_match(if_match, listing.version)
-    changed = _change(session, city, listing, _whole(wanted, listing, hand), hand)
+    changed = _change(session, city.country, listing, _whole(wanted, listing, hand), hand)
     like = listings.repeated(session, listing) if changed & listings.TEXTS else []
     return listing, False, like
 
@@ -138,7 +139,7 @@ def withdraw_listing(
     """Take a listing out."""
     city, listing = access.changeable_listing(session, caller, kind, listing_id)
     must_match(if_match, listing.version)
-    _withdraw(session, city, listing)
+    _withdraw(session, city.country, listing)
 
 
 def make_key(session: Session, caller: Caller, wanted: ApiKeyCreate) -> tuple[ApiKey, str]:
@@ -165,26 +166,26 @@ def revoke_key(session: Session, caller: Caller, key_id: str, if_match: str | No
     audit.note(session, "api_key.revoked", row.id, city_id=row.city_id)
 
 
-def _register(session: Session, city: City, wanted: ListingCreate, hand: Hand) -> Listing:
+def _register(session: Session, city: Held, wanted: ListingCreate, hand: Hand) -> Listing:
     if wanted.state is ListingState.WITHDRAWN:
         raise Invalid.field("/state", "What is registered cannot be withdrawn already.")
-    listing = listings.register(session, city, wanted, hand)
+    listing = listings.register(session, city.id, wanted, hand)
     shown = listings.public(listing)
     announcements.listing_registered(session, city.country, shown, wanted.model_fields_set)
     return listing
 
 
 def _change(
-    session: Session, city: City, listing: Listing, wanted: ListingUpdate, hand: Hand
+    session: Session, country: str, listing: Listing, wanted: ListingUpdate, hand: Hand
 ) -> frozenset[str]:
     if changed := listings.change(session, listing, wanted, hand):
-        announcements.listing_changed(session, city.country, listing, changed)
+        announcements.listing_changed(session, country, listing, changed)
     return changed
 
 
-def _withdraw(session: Session, city: City, listing: Listing) -> None:
+def _withdraw(session: Session, country: str, listing: Listing) -> None:
     listings.withdraw(session, listing)
-    announcements.listing_changed(session, city.country, listing)
+    announcements.listing_changed(session, country, listing)
 
 
 def _whole(wanted: ListingCreate, listing: Listing, hand: Hand) -> ListingUpdate:

@@ -19,12 +19,12 @@ from pydantic.json_schema import WithJsonSchema
 from sqlmodel import Session
 
 from services.api.transactions import house_of
+from twinning.database import is_id
 from twinning.errors import Invalid, NotFound, Stale
 from twinning.fields import Moment, Reference, Shape
 from twinning.keys import Caller
 from twinning.settings import Settings
 
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _STORABLE = re.compile(r"[^\x00-\x1f\x7f]*")
 
 Item = TypeVar("Item")
@@ -36,14 +36,14 @@ async def _settings(request: Request) -> Settings:
 
 def _identifier(text: str) -> str:
     """Take an id; no object has one of another shape, so there is none to be found."""
-    if not _UUID.fullmatch(text):
+    if not is_id(text):
         raise NotFound("There is no such object.")
     return text
 
 
 def _is_place(value: object) -> bool:
     """Say whether a cursor's part is an id, or a number that every database can compare."""
-    return bool(_UUID.fullmatch(value)) if isinstance(value, str) else -1e9 < value < 1e9  # type: ignore[operator]
+    return is_id(value) if isinstance(value, str) else -1e9 < value < 1e9  # type: ignore[operator]
 
 
 def _filter(text: str) -> str:

@@ -16,7 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from twinning.database import new_id
+from twinning.database import is_id, new_id
 
 REQUEST_ID = "X-Request-Id"
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -28,7 +28,6 @@ _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 MOST_HEADERS: Final = 100
 LONGEST_HEAD: Final = 16 * 1024
 TOO_MUCH: Final = f"{MOST_HEADERS} headers and {LONGEST_HEAD} bytes of them are taken at most."
@@ -52,7 +51,8 @@ class Envelope:
         self.app = app
         self.refuse = refuse
         self.answered = answered
-        self.headers = {**_HEADERS, **headers}
+        # Laid out once as they are sent: each answer gets them.
+        self.headers = Headers({**_HEADERS, **headers}).raw
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102
         if scope["type"] != "http":
@@ -72,8 +72,10 @@ class Envelope:
                 self.answered(scope, status, time.perf_counter() - begun)
                 headers = MutableHeaders(scope=message)
                 headers[REQUEST_ID] = request_id
-                for name, value in (*scope["told"].items(), *self.headers.items()):
+                for name, value in scope["told"].items():
                     headers.setdefault(name, value)
+                there = {name for name, _ in headers.raw}
+                headers.raw.extend(each for each in self.headers if each[0] not in there)
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
@@ -118,4 +120,4 @@ def route_of(scope: Mapping[str, Any]) -> str:
 def _ids(scope: Mapping[str, Any]) -> dict[str, str]:
     """Give those parameters of a path that are ids of ours."""
     given = scope.get("path_params", {})
-    return {name: value for name, value in given.items() if _ID.fullmatch(str(value))}
+    return {name: value for name, value in given.items() if is_id(str(value))}

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes that come together share one transaction: each in a savepoint of its own, one commit for all.
+"""Writes that come together share one transaction, one commit for all.
 
-A thread takes all that waits, does one after the other, and commits; only then is any of them answered. What
-is refused, or fails, is undone alone. In company nobody waits for a row that another transaction holds: who
-would have to is done again alone, by who asked; and so are all when what they write together at the end
-cannot be written. A commit that fails is never repeated, since nobody knows what became of it: all are told.
+A thread takes all that waits, does one after the other, and commits; only then is any of them answered. When
+one is refused, or fails, all is undone and done again, each in a savepoint, so that it is undone alone. In
+company nobody waits for a row that another transaction holds: who would have to is done again alone, by who
+asked; and so are all when what they write together at the end cannot be written. A commit that fails is never
+repeated, since nobody knows what became of it: all are told.
 """
 
 import asyncio
@@ -16,7 +17,8 @@ from typing import Final
 from sqlmodel import Session
 from starlette.responses import Response
 
-from twinning.database import Database, would_wait
+from twinning.database import Database
+from twinning.dialects import would_wait
 
 MOST_TOGETHER: Final = 64
 
@@ -46,7 +48,7 @@ class Waiting:
 
 
 class Scribe:
-    """Does writes together, in one thread that lives as long as there is something to write."""
+    """Does writes together, in one thread that lives from the first of them until `close`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -94,42 +96,70 @@ class Scribe:
 
     def _write(self, group: Sequence[Waiting]) -> None:
         """Do a group's writes in one transaction and commit it."""
+        if not self._at_once(group):
+            self._one_by_one(group)
+
+    def _at_once(self, group: Sequence[Waiting]) -> bool:
+        """Do them in one session, as if nothing could go wrong; says whether nothing did, or all is told."""
+        with self._database.writing() as session:
+            self._database.hurry(session)
+            for one in group:
+                if not self._did(session, one):
+                    # Nobody else is there to be spared.
+                    return len(group) == 1
+                self._database.divide(session)
+            return self._committed(session, group)
+
+    def _one_by_one(self, group: Sequence[Waiting]) -> None:
+        """Do each in a savepoint of its own, so that one which goes wrong is undone alone."""
         with self._database.writing() as whole:
             self._database.hurry(whole)
-            done = [one for one in group if self._did(whole, one)]
-            if not done:
-                return
-            try:
-                self._database.prepare(whole)
-            except Exception:
-                if whole.connection().invalidated:
-                    raise
-                # It may be the fault of one of them, or of somebody who holds what they need together.
+            done = []
+            for one in group:
+                one.answer = one.error = None
+                with self._database.within(whole) as part:
+                    if self._did(part, one, whole):
+                        done.append(one)
+            if done and not self._committed(whole, done):
                 for one in done:
                     one.answer = None
-                return
-            try:
-                self._database.commit(whole)
-            except Exception as error:  # noqa: BLE001 - told to each of them, as if it were alone
-                for one in done:
-                    one.error = error
 
-    def _did(self, whole: Session, one: Waiting) -> bool:
-        """Do one write in a savepoint; says whether it is to be kept. Raises when the connection is lost."""
-        with self._database.within(whole) as session:
-            try:
-                one.answer = one.work(session)
-                if one.answer.status_code >= 400:
-                    return False
-                self._database.join(whole, session)
-            except Exception as error:
-                one.answer = None
-                if whole.connection().invalidated:
-                    raise
-                if not would_wait(error):
-                    one.error = error
+    def _did(self, session: Session, one: Waiting, whole: Session | None = None) -> bool:
+        """Do one write, as a part of a whole or in it; says whether it is to be kept.
+
+        Raises when the connection is lost.
+        """
+        connection = session.connection()
+        try:
+            one.answer = one.work(session)
+            if one.answer.status_code >= 400:
                 return False
-            return True
+            if whole is not None:
+                self._database.join(whole, session)
+        except Exception as error:
+            one.answer = None
+            if connection.invalidated:
+                raise
+            if not would_wait(error):
+                one.error = error
+            return False
+        return True
+
+    def _committed(self, session: Session, done: Sequence[Waiting]) -> bool:
+        """Do the last steps and commit; says whether they could be done. A failing commit is told to all."""
+        try:
+            self._database.prepare(session)
+        except Exception:
+            if session.connection().invalidated:
+                raise
+            # It may be the fault of one of them, or of somebody who holds what they need together.
+            return False
+        try:
+            self._database.commit(session)
+        except Exception as error:  # noqa: BLE001 - told to each of them, as if it were alone
+            for one in done:
+                one.error = error
+        return True
 
 
 def _tell(group: Sequence[Waiting]) -> None:

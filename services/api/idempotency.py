@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from twinning import idempotency
-from twinning.database import try_lock
+from twinning.dialects import try_lock
 from twinning.errors import Conflict, Invalid
 from twinning.keys import Caller
 
@@ -51,7 +51,7 @@ def claim(request: Request, session: Session, caller: Caller, body: bytes) -> Cl
         raise Conflict(
             "The first request with this Idempotency-Key is still running.", code="idempotency-key-in-use"
         )
-    asked = idempotency.request_hash(request.method, request.url.path, body)
+    asked = idempotency.request_hash(request.method, request.url.path, request.url.query, body)
     return Claim(caller.key_id, key, asked)
 
 

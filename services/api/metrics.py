@@ -43,14 +43,20 @@ class Metrics:
             buckets=EDGES_S,
             registry=self.registry,
         )
+        self._series: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
         ProcessCollector(namespace=PREFIX, registry=self.registry)
         self.registry.register(HouseCollector(database, streams))
 
     def answered(self, scope: Mapping[str, Any], status: int, seconds: float) -> None:
         """Count a request by its method, its route's template and its status."""
         labels = (method_of(scope), route_of(scope), str(status))
-        self._requests.labels(*labels).inc()
-        self._seconds.labels(*labels).observe(seconds)
+        # Kept here: the library checks the labels at each look-up, under a lock.
+        known = self._series.get(labels)
+        if known is None:
+            known = self._series[labels] = (self._requests.labels(*labels), self._seconds.labels(*labels))
+        requests, took = known
+        requests.inc()
+        took.observe(seconds)
 
 
 class HouseCollector(Collector):

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The OpenAPI 3.1 document: what FastAPI finds in the routes, with examples, problems and webhooks added."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI
 from pydantic import BaseModel, Field
@@ -14,6 +15,26 @@ from twinning import examples
 
 Document = dict[str, Any]
 _REFERENCE = "#/components/schemas/"
+_PROBLEM: Final[Document] = {"application/problem+json": {"schema": {"$ref": f"{_REFERENCE}Problem"}}}
+# Of every answer behind a key, unless the operator sets no rate; one to a wrong key tells of no rate.
+_RATE: Final[Mapping[str, Document]] = {
+    "RateLimit-Policy": {
+        "description": "What the key may ask: `q` requests in any `w` seconds "
+        "(draft-ietf-httpapi-ratelimit-headers).",
+        "schema": {"type": "string"},
+        "example": '"key";q=600;w=60',
+    },
+    "RateLimit": {
+        "description": "What is left of that: `r` requests, and more in `t` seconds.",
+        "schema": {"type": "string"},
+        "example": '"key";r=431;t=12',
+    },
+}
+_RETRY_AFTER: Final[Document] = {
+    "description": "In how many seconds to ask again.",
+    "schema": {"type": "integer", "minimum": 1},
+    "example": 12,
+}
 
 
 class FlawShown(BaseModel):
@@ -63,6 +84,8 @@ def _completed(document: Document) -> Document:
     components["securitySchemes"] = {
         "key": {"type": "http", "scheme": "bearer", "description": "An API key."}
     }
+    components["headers"] = {**_RATE, "Retry-After": _RETRY_AFTER}
+    components["responses"] = {"TooManyRequests": _too_many()}
     document["security"] = [{"key": []}]
     for path, method, operation in _operations(document):
         _complete(operation, keyed=path.startswith("/v1/"), posts=method == "post")
@@ -81,15 +104,19 @@ def _operations(document: Document) -> Iterator[tuple[str, str, Document]]:
 
 
 def _complete(operation: Document, *, keyed: bool, posts: bool) -> None:
-    """Add to an operation what every one has: problems, the key, and a POST's Idempotency-Key."""
-    operation["responses"].pop("422", None)
-    operation["responses"]["default"] = {
-        "description": "A problem.",
-        "content": {"application/problem+json": {"schema": {"$ref": f"{_REFERENCE}Problem"}}},
-    }
+    """Add to an operation what every one has: problems, the key, its rate, and a POST's Idempotency-Key."""
+    answers = operation["responses"]
+    answers.pop("422", None)
+    answers["default"] = {"description": "A problem.", "content": deepcopy(_PROBLEM)}
     if not keyed:
         operation["security"] = []
-    elif posts:
+        return
+    for answer in answers.values():
+        answer.setdefault("headers", {}).update(_headers(_RATE))
+    # Of a part that is away for the moment, and of an Idempotency-Key whose first request is still at work.
+    answers["default"]["headers"].update(_headers(["Retry-After"]))
+    answers["429"] = {"$ref": "#/components/responses/TooManyRequests"}
+    if posts:
         operation.setdefault("parameters", []).append(
             {
                 "name": HEADER,
@@ -99,6 +126,21 @@ def _complete(operation: Document, *, keyed: bool, posts: bool) -> None:
                 "schema": {"type": "string", "minLength": 1, "maxLength": 255},
             }
         )
+
+
+def _too_many() -> Document:
+    """Describe the answer to who has asked too often, with a key's rate or with wrong keys."""
+    content = {name: {**its, "example": examples.TOO_MANY} for name, its in _PROBLEM.items()}
+    headers = {**_headers(_RATE), "Retry-After": {**_RETRY_AFTER, "required": True}}
+    return {
+        "description": "Too many requests of this key, or too many wrong keys of this address.",
+        "headers": headers,
+        "content": content,
+    }
+
+
+def _headers(names: Iterable[str]) -> Document:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _contents(operation: Document) -> Iterator[Document]:

@@ -90,9 +90,7 @@ class EventSource:
         query = {"types": ",".join(self._types)} if self._types else {}
         if self.after is not None:
             query["after"] = self.after
-        with self._client.stream(
-            f"/events/stream?{urlencode(query)}", {"Accept": "text/event-stream"}
-        ) as lines:
+        with self._client.stream(f"/events/stream?{urlencode(query)}", {"Accept": EVENT_STREAM}) as lines:
             if lines.headers.get_content_type() != EVENT_STREAM:
                 raise NoStream(f"{self._client.url} answers, but not as a house does; is the address right?")
             self._tell("listening again" if self._begun else f"listening to {self._client.url}")

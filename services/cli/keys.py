@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Making, listing and ending API keys where the database is: how the first staff key comes into the world."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -14,6 +14,9 @@ from twinning.terms import Role
 if TYPE_CHECKING:
     from sqlmodel import Session
 
+# The options that are called otherwise than the fields of a key.
+OPTIONS: Final = {"countries": "country", "city_id": "city-id", "expires_at": "expires-at"}
+
 app = typer.Typer(no_args_is_help=True, help="Make, list and end API keys.")
 
 
@@ -21,7 +24,8 @@ app = typer.Typer(no_args_is_help=True, help="Make, list and end API keys.")
 def _session() -> Iterator["Session"]:
     """Open the configured database for one transaction."""
     from twinning import audit
-    from twinning.database import Database, has_tables
+    from twinning.database import Database
+    from twinning.migrating import has_tables
     from twinning.settings import Settings
 
     database = Database(Settings.load().database)
@@ -66,7 +70,7 @@ def create(
             replaces=replaces,
         )
     except ValidationError as error:
-        raise typer.BadParameter("; ".join(each["msg"] for each in error.errors())) from None
+        raise typer.BadParameter("; ".join(map(_told, error.errors()))) from None
     except ValueError as error:
         raise typer.BadParameter(f"--expires-at: {error}") from None
     with _session() as session:
@@ -75,6 +79,12 @@ def create(
             handover.hand_over(session, replaces, row)
         audit.note(session, "api_key.made", row.id, city_id=row.city_id, fields=wanted.model_fields_set)
     print(key)
+
+
+def _told(flaw: Mapping[str, Any]) -> str:
+    """Say what is wrong with a key, by the option that it came from."""
+    option = f"--{OPTIONS.get(flaw['loc'][0], flaw['loc'][0])}: " if flaw["loc"] else ""
+    return option + str(flaw["msg"]).removeprefix("Value error, ")
 
 
 @app.command(name="list")

@@ -116,7 +116,7 @@ def migrate() -> None:
     Where there is a key for secrets, those that were stored without one, or under an older one, are sealed.
     """
     from twinning import keyring
-    from twinning.database import migrate as bring_up_to_date
+    from twinning.migrating import migrate as bring_up_to_date
 
     settings = _settings()
     bring_up_to_date(settings.database)

@@ -18,10 +18,11 @@ from services.cli.folder import locked_folder
 from services.cli.servers import embedded_broker
 from services.cli.supervisor import Supervisor
 from twinning import clocks, keyring, keys, workers
-from twinning.database import Database, migrate
+from twinning.database import Database
 from twinning.errors import Unauthorised, Unready
+from twinning.migrating import migrate
 from twinning.settings import PREFIX, Settings
-from twinning.terms import Role
+from twinning.terms import Role, Service
 
 HOST: Final = "127.0.0.1"
 KEY_FILE: Final = "staff.key"
@@ -82,8 +83,8 @@ def _services(database: Database, env: Mapping[str, str], port: int) -> list[Chi
     """Name the services in the order of their start."""
     return [
         Child("api", _command("api", "--port", str(port)), env, lambda: _answers(port)),
-        Child("matcher", _command("worker"), env, _lives(database, "matcher")),
-        Child("dispatcher", _command("dispatcher"), env, _lives(database, "dispatcher")),
+        Child(Service.MATCHER, _command("worker"), env, _lives(database, Service.MATCHER)),
+        Child(Service.DISPATCHER, _command("dispatcher"), env, _lives(database, Service.DISPATCHER)),
         Child("scheduler", _command("scheduler"), env),
     ]
 
@@ -99,7 +100,7 @@ def _answers(port: int) -> bool:
     return False
 
 
-def _lives(database: Database, service: str) -> Callable[[], bool]:
+def _lives(database: Database, service: Service) -> Callable[[], bool]:
     """Make the question whether a worker of this service has said that it lives."""
 
     def lives() -> bool:

@@ -5,14 +5,21 @@ The client library reads a body no faster than it is taken, and everything aroun
 interim answers without end, the extension of a chunk, trailers. Its only user is `client`.
 """
 
+import asyncio
 import functools
 from typing import Final
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
+from twinning.errors import Unready
+
 # More than any answer needs that is read to 16 KiB, and what one read of a socket may bring besides.
 MOST_BYTES: Final = 512 * 1024
+_UNKNOWN: Final = (
+    f"aiohttp {aiohttp.__version__} makes its connections in a way that this version does not know, and what "
+    "receivers answer would be read without bound; install the versions of requirements.lock"
+)
 
 
 class DammedHandler(ResponseHandler):
@@ -34,15 +41,28 @@ class DammedHandler(ResponseHandler):
 
 
 class DammedConnector(aiohttp.TCPConnector):
-    """A pool of connections, each behind its dam."""
+    """A pool of connections, each behind its dam; raises `Unready` where the library does not allow it."""
 
     def __init__(self, **options: object) -> None:
         super().__init__(**options)  # type: ignore[arg-type]
-        # The library has no public way to choose it; `test_client.py` holds that it is used.
+        # The library has no public way to choose what receives. Where it has renamed this one, ours would be
+        # set and never asked, and nobody would notice before the flood.
+        if getattr(getattr(self, "_factory", None), "func", None) is not ResponseHandler:
+            raise Unready(_UNKNOWN)
         self._factory = functools.partial(DammedHandler, loop=self._loop)  # type: ignore[assignment]
 
 
 def open_sluice(connection: aiohttp.connector.Connection) -> None:
-    """Begin to count anew, for the next answer by a connection."""
-    if isinstance(connection.protocol, DammedHandler):
-        connection.protocol.taken = 0
+    """Begin to count anew, for the next answer by a connection; one without a dam carries no post."""
+    if not isinstance(connection.protocol, DammedHandler):
+        raise Unready(_UNKNOWN)
+    connection.protocol.taken = 0
+
+
+def must_hold() -> None:
+    """Refuse to start with a library that does not let the dam be built; raises `Unready`."""
+
+    async def build() -> None:
+        await DammedConnector().close()
+
+    asyncio.run(build())

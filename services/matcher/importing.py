@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Importing files beside the matching, in a thread of its own: neither waits for the other's queue.
+"""Importing files beside the matching, in a watch of its own: neither waits for the other's queue.
 
 A batch of an import is a unit of work under lease and fence, and one transaction: its rows, their events,
 what was refused, and the position. Any number of workers may do this on one database.
 """
 
+import gc
+import os
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-import structlog
-from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlmodel import Session
 
+from services import units
 from services.matcher.file_reading import AT_ONCE, Batch, Reading
 from twinning import audit, imports, landing, outbox, work
 from twinning.audit import Actor
@@ -24,55 +27,28 @@ from twinning.settings import Settings
 from twinning.terms import ImportState, Role, Work
 from twinning.work import Claim
 
-RETRY_S = 1.0
+NICENESS = 10
 GIVEN_UP = "A part of this import failed each time it was tried."
-
-log = structlog.get_logger(__name__)
 
 
 class Importer:
-    """A thread that imports from start to stop; `name` is what the leases say."""
+    """Imports what waits, a batch at a time; `name` is what the leases say."""
 
     def __init__(self, database: Database, settings: Settings, name: str) -> None:
         self._database = database
         self._settings = settings
         self._name = name
         self._reading: Reading | None = None
-        self._bell = threading.Event()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="importer", daemon=True)
+        # Whether there is more of a file to come, as far as this worker knows.
+        self.is_busy = False
 
-    def start(self) -> None:
-        """Begin, with a look at once."""
-        self._thread.start()
-
-    def wake(self) -> None:
-        """Say that something may be due; returns at once, from any thread."""
-        self._bell.set()
-
-    def halt(self) -> None:
-        """Ask for the end after the batch that is under way, and return at once."""
-        self._stopping.set()
-        self._bell.set()
-
-    def stop(self, timeout: float) -> None:
-        """End; `timeout` is in seconds."""
-        self.halt()
-        if self._thread.is_alive():
-            self._thread.join(timeout)
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._bell.clear()
-            try:
-                while not self._stopping.is_set() and self.take():
-                    pass
-                self._give_up()
-            except Exception:
-                # Whatever it was, the next look may go well; the matching must not suffer by it.
-                log.exception("an import failed")
-            self._bell.wait(self._settings.scan_interval_s or None)
-        self._let_go()
+    def go_on(self) -> bool:
+        """Do the next batch, or else end what cannot go on; gives whether there may be more to do."""
+        self.is_busy = self.take()
+        if self.is_busy:
+            return True
+        self._give_up()
+        return False
 
     def take(self) -> bool:
         """Do the next batch of an import that waits; gives whether there was one."""
@@ -82,23 +58,24 @@ class Importer:
         with self._database.transaction() as session:
             claims = work.claim(session, self._name, 1, self._settings.lease_s, [Work.IMPORT])
         for claim in claims:
-            self._try(claim)
+            with _uncollected():
+                self._try(claim)
         return bool(claims)
 
+    def let_go(self) -> None:
+        """Close the file that is open."""
+        if self._reading is not None:
+            self._reading.close()
+            self._reading = None
+
     def _try(self, claim: Claim) -> None:
+        well = False
         try:
-            self._do(claim)
-        except (OperationalError, InterfaceError):
-            # The database is away or has chosen us to lose a race. Where even this fails, the lease ends.
-            log.warning("the database refused", subject=claim.subject, exc_info=True)
-            self._let_go()
-            with self._database.transaction() as session:
-                work.release(session, [claim], RETRY_S)
-        except Exception as error:
-            log.exception("a batch of an import failed", subject=claim.subject)
-            self._let_go()
-            with self._database.transaction() as session:
-                work.set_back(session, claim, f"{type(error).__name__}: {error}")
+            well = units.attempt(self._database, claim, self._do)
+        finally:
+            # What has been read ahead of a failure is not trusted.
+            if not well:
+                self.let_go()
 
     def _do(self, claim: Claim) -> None:
         """Read a batch and land it; what was read under an old fence is forgotten."""
@@ -112,7 +89,7 @@ class Importer:
                 self._database.commit(session)
                 kept = True
         if not (kept and more):
-            self._let_go()
+            self.let_go()
 
     def _ready(self, row: Import | None) -> Callable[[Session, Import], None] | None:
         """Read what is to be landed next, before the transaction; None where there is nothing to do."""
@@ -123,17 +100,12 @@ class Importer:
             return lambda session, held: _land_waiting(session, held, moderation=moderation)
         reading = self._reading
         if reading is None or reading.import_id != row.id or reading.position > row.position:
-            self._let_go()
+            self.let_go()
             reading = self._reading = Reading(self._database, row)
         reading.go_on_from(row.position)
         batch = reading.next()
         seen = reading.seen
         return lambda session, held: _land_batch(session, held, batch, seen, moderation=moderation)
-
-    def _let_go(self) -> None:
-        if self._reading is not None:
-            self._reading.close()
-            self._reading = None
 
     def _give_up(self) -> None:
         """End the imports whose batch has failed, or ended, every worker that took it."""
@@ -145,6 +117,32 @@ class Importer:
                 if row is not None and row.state not in ENDED:
                     imports.end(session, row, ImportState.FAILED, GIVEN_UP)
                 work.strike(session, Work.IMPORT, [import_id])
+
+
+def give_way() -> None:
+    """Let everybody else go first who wants a processor: nobody waits for the next row of a file.
+
+    Linux knows a niceness for each thread; elsewhere that of the whole worker stays as it is.
+    """
+    if sys.platform == "linux":
+        mine = os.PRIO_PROCESS, threading.get_native_id()
+        os.setpriority(*mine, max(NICENESS, os.getpriority(*mine)))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Put off the search for cycles until a batch is done.
+
+    Its many objects, all short-lived, form next to none, and would have the search go through everything
+    that the process holds, the catalogue included, several times a batch.
+    """
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _advance(session: Session, import_id: str, land: Callable[[Session, Import], None]) -> bool:

@@ -4,7 +4,7 @@
 A score therefore always belongs to a definite version of the catalogue, and nothing is ever invalidated.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final, TypeVar
 
 import sqlalchemy
@@ -17,13 +17,15 @@ from twinning import catalogue, listings
 from twinning.catalogue import Subject, TermCounts
 from twinning.cities import City
 from twinning.listings import Listing
+from twinning.many_rows import in_batches
 from twinning.terms import CityState, ListingState
 
 # The edges of the bands are found anew once so large a share of the catalogue has changed. A small
 # catalogue is always cut anew: there every listing moves them, and it costs next to nothing.
 CUT_AGAIN_AFTER: Final = 0.02
 ENGINE_VERSION: Final = f"t3-3/{ANALYSIS}"
-_BATCH: Final = 500
+# So many listings have their counts in hand at once, however large the catalogue is that is read.
+AT_ONCE: Final = 5000
 _Row = TypeVar("_Row", City, Listing)
 
 
@@ -83,8 +85,7 @@ class Keeper:
 
     def _put(self, session: Session, listing_ids: Sequence[str]) -> None:
         """Put those of the listings into the corpus that are matched."""
-        for start in range(0, len(listing_ids), 10 * _BATCH):
-            some = listing_ids[start : start + 10 * _BATCH]
+        for some in in_batches(listing_ids, AT_ONCE):
             kept = catalogue.stored_counts(session, some, ANALYSIS)
             rows = [row for row in _outlines(session, some) if self.corpus.knows(row[2])]
             stale = [id_ for id_, _, _, revision in rows if id_ not in kept or kept[id_].revision != revision]
@@ -115,7 +116,7 @@ def facts_of(city: City) -> CityFacts:
 
 def _outlines(session: Session, listing_ids: Sequence[str]) -> Iterator[tuple[str, str, str, int]]:
     """Read id, kind, city and version of the published ones, without their texts."""
-    for some in _batches(listing_ids):
+    for some in in_batches(listing_ids):
         query = select(Listing.id, Listing.kind, Listing.city_id, Listing.version)
         yield from session.exec(
             query.where(col(Listing.id).in_(some), Listing.state == ListingState.PUBLISHED).order_by(
@@ -127,7 +128,7 @@ def _outlines(session: Session, listing_ids: Sequence[str]) -> Iterator[tuple[st
 def _exchanges(session: Session, listing_ids: Sequence[str]) -> dict[str, Exchange]:
     """Read what listings say of how an exchange could go, of those that say anything."""
     found: dict[str, Exchange] = {}
-    for some in _batches(listing_ids):
+    for some in in_batches(listing_ids):
         said = (col(Listing.languages), col(Listing.seeks), col(Listing.months), col(Listing.party_size))
         query = sqlalchemy.select(col(Listing.id), *said, col(Listing.hosting))
         rows = session.execute(query.where(col(Listing.id).in_(some)))
@@ -141,9 +142,5 @@ def _exchanges(session: Session, listing_ids: Sequence[str]) -> dict[str, Exchan
 
 def rows_of(session: Session, table: type[_Row], ids: Collection[str]) -> Iterator[_Row]:
     """Read cities or listings by id, some hundreds at a time."""
-    for some in _batches(sorted(ids)):
+    for some in in_batches(ids):
         yield from session.exec(select(table).where(col(table.id).in_(some)))
-
-
-def _batches(ids: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH))

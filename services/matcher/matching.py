@@ -24,6 +24,7 @@ from twinning.work import Claim
 log = structlog.get_logger(__name__)
 
 CHANGES: Final = (Work.MATCH_LISTING, Work.MATCH_CITY)
+BATCHES: Final = (Work.MATCH_BATCH,)
 SLOW: Final = (Work.DEADLINES, Work.ROUND_ASSEMBLY, Work.ROUND_BLOCK, Work.REFRESH, Work.TIDY)
 # More at once would be cheaper and hold the one writer of SQLite for longer.
 AT_ONCE: Final = 25
@@ -40,8 +41,16 @@ CITIES_IN_A_REFRESH: Final = 50
 class Matcher:
     """One worker's hands: a catalogue in memory and a database to work on."""
 
-    def __init__(self, database: Database, settings: Settings, name: str) -> None:
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        name: str,
+        is_importing: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Take what to work on, and what says whether this process imports a file beside it."""
         self.name = name
+        self._is_importing = is_importing
         self._database = database
         self._settings = settings
         self._refresh_every = timedelta(seconds=settings.refresh_interval_s)
@@ -51,6 +60,7 @@ class Matcher:
         self._stopping = threading.Event()
         self._hands: dict[Work, Callable[[Claim], None]] = {
             Work.PREVIEW: self._preview,
+            Work.MATCH_BATCH: self._batch,
             Work.ROUND_ASSEMBLY: self._round,
             Work.ROUND_BLOCK: self._block,
             Work.REFRESH: self._refresh,
@@ -80,6 +90,13 @@ class Matcher:
                 done += len(claims)
         return done
 
+    def look(self) -> bool:
+        """Look for what is due though no bell has rung for it, and do it all, so that nothing is left."""
+        self.plan()
+        self.read()
+        self.take()
+        return False
+
     def plan(self) -> None:
         """See to it, once, that what is done regularly stands in the queue for its time."""
         if self._planned:
@@ -97,9 +114,13 @@ class Matcher:
                 return []
         with self._database.transaction() as session:
             lease_s = self._settings.lease_s
-            # Somebody waits for a preview; changes are done together; of the slow ones, one at a time.
-            for kinds, most in (((Work.PREVIEW,), AT_ONCE), (CHANGES, AT_ONCE), (SLOW, 1)):
-                if claims := work.claim(session, self.name, most, lease_s, kinds):
+            # Somebody waits for a preview; changes are done together; what a file has brought comes after
+            # what people have changed, and after the file: until then each batch would be matched against
+            # another catalogue, and both would share one interpreter. Of the slow ones, one at a time.
+            batches = 0 if self._is_importing() else 1
+            turns = (((Work.PREVIEW,), AT_ONCE), (CHANGES, AT_ONCE), (BATCHES, batches), (SLOW, 1))
+            for kinds, most in turns:
+                if most and (claims := work.claim(session, self.name, most, lease_s, kinds)):
                     return claims
             return []
 
@@ -154,6 +175,17 @@ class Matcher:
             cities={claim.subject for claim in claims if claim.kind is Work.MATCH_CITY},
         )
         self._keep(claims, lambda session: look(self._keeper, session, changed, *self._lists()))
+
+    def _batch(self, claim: Claim) -> None:
+        """Find and keep what new listings mean; where it does not go well, each is asked for by itself."""
+        listings = claim.payload["listings"]
+        if claim.tries == 1:
+            changed = Changed(listings=set(listings))
+            self._keep([claim], lambda session: look(self._keeper, session, changed, *self._lists()))
+            return
+        with self._database.transaction() as session:
+            if work.finish(session, [claim]):
+                work.enqueue_all(session, Work.MATCH_LISTING, listings)
 
     def _lists(self) -> tuple[int, Band]:
         """How long the lists of best partners are, and what may be on them."""

@@ -15,7 +15,7 @@ import pytest
 
 from tests.faults.parts import eventually
 from tests.servers import Server, libpq, postgres_server
-from twinning.database import migrate
+from twinning.migrating import migrate
 
 OTHERS = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
 

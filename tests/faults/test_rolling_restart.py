@@ -18,8 +18,8 @@ from tests.faults.parts import Part
 from tests.faults.settling import assert_as_from_nothing, refresh, wait_until_done
 from tests.faults.writing import Posted, Writing, settle_in
 from tests.receiver import Manner
-from twinning.database import MIGRATIONS
 from twinning.endpoints import INTERRUPTED
+from twinning.migrating import MIGRATIONS
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(240)]
 

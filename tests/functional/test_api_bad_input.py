@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.factories import Door
-from twinning import examples, hook_examples
+from twinning import catalogue_examples, examples, hook_examples, match_examples
 
 JSON_TYPE = {"Content-Type": "application/json"}
 ANYTHING = st.recursive(
@@ -20,12 +20,12 @@ ANYTHING = st.recursive(
     max_leaves=8,
 )
 TAKERS = [
-    ("POST", "/v1/cities", examples.CITY_REQUEST),
-    ("PATCH", "/v1/cities/{city}", examples.CITY_REQUEST),
-    ("POST", "/v1/cities/{city}/practices", examples.PRACTICE_REQUEST),
-    ("POST", "/v1/cities/{city}/needs", examples.NEED_REQUEST),
-    ("PUT", "/v1/cities/{city}/needs/ref", examples.NEED_REQUEST),
-    ("POST", "/v1/matching-rounds", examples.ROUND_REQUEST),
+    ("POST", "/v1/cities", catalogue_examples.CITY_REQUEST),
+    ("PATCH", "/v1/cities/{city}", catalogue_examples.CITY_REQUEST),
+    ("POST", "/v1/cities/{city}/practices", catalogue_examples.PRACTICE_REQUEST),
+    ("POST", "/v1/cities/{city}/needs", catalogue_examples.NEED_REQUEST),
+    ("PUT", "/v1/cities/{city}/needs/ref", catalogue_examples.NEED_REQUEST),
+    ("POST", "/v1/matching-rounds", match_examples.ROUND_REQUEST),
     ("POST", "/v1/webhook-endpoints", hook_examples.ENDPOINT_REQUEST),
     ("POST", "/v1/api-keys", examples.KEY_REQUEST),
 ]
@@ -156,7 +156,7 @@ def test_a_wrong_method_is_told_all_the_right_ones(
 )
 def test_a_day_is_written_as_rfc_3339_has_it(shared: Door, city: str, day: object) -> None:
     """A number of days since 1970 is no date that a city meant."""
-    body = {**examples.NEED_REQUEST, "external_ref": None, "expires_on": day}
+    body = {**catalogue_examples.NEED_REQUEST, "external_ref": None, "expires_on": day}
     answer = shared.client.post(f"/v1/cities/{city}/needs", json=body, headers=shared.staff)
 
     assert answer.status_code == 422

@@ -4,7 +4,7 @@
 import pytest
 
 from tests.factories import Door
-from twinning import examples
+from twinning import catalogue_examples
 from twinning.terms import Bell
 
 CONTACT = {"name": "Aoife", "email": "aoife@limerick.example"}
@@ -12,13 +12,13 @@ CONTACT = {"name": "Aoife", "email": "aoife@limerick.example"}
 
 def test_a_city_is_registered_and_read(front: Door) -> None:
     """What was sent is answered, kept, and read again with the region that follows from the country."""
-    made = front.client.post("/v1/cities", json=examples.CITY_REQUEST, headers=front.staff)
+    made = front.client.post("/v1/cities", json=catalogue_examples.CITY_REQUEST, headers=front.staff)
     read = front.client.get(made.headers["location"], headers=front.staff)
 
     assert (made.status_code, read.status_code) == (201, 200)
     assert read.json() == made.json()
     assert made.json()["region"] == "europe"
-    assert made.json()["contact"] == examples.CITY_REQUEST["contact"]
+    assert made.json()["contact"] == catalogue_examples.CITY_REQUEST["contact"]
     assert read.headers["etag"] == made.headers["etag"]
     assert front.events() == ["city.registered"]
 

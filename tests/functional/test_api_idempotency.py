@@ -14,6 +14,7 @@ from twinning.database import now
 from twinning.idempotency import KEPT, KeptAnswer
 
 CITY = {"name": "Limerick", "country": "IE"}
+FORCED = "?force=true"
 RACERS = 50
 # What one registration writes, each once.
 WRITTEN = ("city", "event", "kept_answer", "catalogue_change", "audit")
@@ -58,6 +59,15 @@ def test_a_key_belongs_to_one_request_and_one_caller(front: Door) -> None:
     assert other_body.json()["type"].endswith("/problems/idempotency-key-reused")
     assert other_caller.status_code == 201
     assert "idempotent-replayed" not in other_caller.headers
+
+
+def test_a_query_is_part_of_the_request(front: Door) -> None:
+    """A key used with `?force=true` is refused for the same body without it; the same is replayed."""
+    forced, again, plain = (_post(front, "one", path=f"/v1/cities{query}") for query in (FORCED, FORCED, ""))
+
+    assert [answer.status_code for answer in (forced, again, plain)] == [201, 201, 422]
+    assert again.headers["idempotent-replayed"] == "true"
+    assert plain.json()["type"].endswith("/problems/idempotency-key-reused")
 
 
 def test_a_refused_request_leaves_its_key_free(front: Door) -> None:

@@ -12,7 +12,7 @@ from sqlmodel import select
 from services.matcher.importing import Importer
 from services.matcher.matching import Matcher
 from tests.factories import Door
-from twinning import examples, table_files, work
+from twinning import catalogue_examples, table_files, work
 from twinning.columns import COLUMNS
 from twinning.imports import LONGEST_FILE, ImportPart, ImportWaiting
 from twinning.table_files import TableFormat
@@ -447,5 +447,5 @@ def test_the_examples_of_the_documents_can_be_imported(front: Door) -> None:
     (practice,) = front.client.get("/v1/practices", headers=front.staff).json()["items"]
 
     assert report["counts"]["created"] == 3
-    for name, value in examples.PRACTICE_REQUEST.items():
+    for name, value in catalogue_examples.PRACTICE_REQUEST.items():
         assert practice[name] == value

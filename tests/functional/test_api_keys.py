@@ -323,3 +323,21 @@ def test_keys_by_hand_where_the_database_is(front: Door, monkeypatch: pytest.Mon
         ("api_key.made", "command line"),
         ("api_key.made", "command line"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--role", "coordinator", "--country", "US"], "--country: 'US' is not"),
+        (["--role", "city"], "city_id belongs to a city's key"),
+        (["--role", "city", "--city-id", "a b"], "--city-id: "),
+        (["--role", "staff", "--expires-at", "2027-01-31"], "--expires-at: "),
+        (["--role", "staff", "--expires-at", "soon"], "--expires-at: "),
+    ],
+)
+def test_what_is_wrong_with_a_key_by_hand_is_told_by_its_option(words: list[str], told: str) -> None:
+    """A key that cannot be is refused in a line that names the option, before the database is opened."""
+    refused = CliRunner().invoke(app, ["keys", "create", "--name", "By hand", *words])
+
+    assert refused.exit_code == 2
+    assert told in refused.stderr

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rules of the OpenAPI document: complete, valid, and with an example for every body."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
-from tests.factories import Door
+from tests.factories import Door, door
 from twinning.events import EVENTS
 
 # The paths of the contract that this front door has.
@@ -89,7 +90,9 @@ def test_it_is_openapi_3_1_and_its_schemas_are_valid(document: dict[str, Any]) -
 def test_every_body_has_an_example_that_fits(document: dict[str, Any]) -> None:
     """What the document shows is valid under the schema that stands beside it, all references found."""
     wrong = []
-    for name, _, content in _contents(document):
+    shared = document["components"]["responses"].items()
+    of_shared = ((name, "", content) for name, each in shared for content in each["content"].values())
+    for name, _, content in (*_contents(document), *of_shared):
         validator = Draft202012Validator({**content["schema"], "components": document["components"]})
         wrong += [(name, error.message) for error in validator.iter_errors(content["example"])]
 
@@ -137,3 +140,31 @@ def test_problems_are_described(document: dict[str, Any]) -> None:
 
     assert all("application/problem+json" in each["default"]["content"] for each in answers)
     assert not any("422" in each for each in answers)
+
+
+def test_rates_are_described_once_for_every_path_behind_a_key(document: dict[str, Any]) -> None:
+    """Each answer behind a key, and no other, may have RateLimit headers, and 429 says when to return."""
+    rate = {name: {"$ref": f"#/components/headers/{name}"} for name in ("RateLimit", "RateLimit-Policy")}
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            answers = dict(operation["responses"])
+            too_many = answers.pop("429", None)
+            if path.startswith("/v1/"):
+                assert too_many == {"$ref": "#/components/responses/TooManyRequests"}, path
+                assert all(each["headers"].items() >= rate.items() for each in answers.values()), path
+            else:
+                assert too_many is None
+                assert not any(rate.keys() & each.get("headers", {}) for each in answers.values()), path
+
+    assert document["components"]["responses"]["TooManyRequests"]["headers"]["Retry-After"]["required"]
+
+
+def test_the_headers_of_a_rate_are_as_described(document: dict[str, Any], sqlite_url: str) -> None:
+    """An answer has every header that the document describes for rates, spelled like its example."""
+    with door(sqlite_url, rate_per_minute=1) as front:
+        good, refused = (front.client.get("/v1/cities", headers=front.staff) for _ in range(2))
+
+    for name in ("RateLimit", "RateLimit-Policy", "Retry-After"):
+        shape = re.sub(r"[0-9]+", "[0-9]+", str(document["components"]["headers"][name]["example"]))
+        assert re.fullmatch(shape, refused.headers[name])
+        assert name == "Retry-After" or re.fullmatch(shape, good.headers[name])

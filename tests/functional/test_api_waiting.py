@@ -12,7 +12,7 @@ from sqlmodel import select
 from services.api import asking
 from tests.factories import Door
 from twinning import deliveries, outcomes, previews
-from twinning.examples import PREVIEW_ANSWER, PREVIEW_REQUEST
+from twinning.match_examples import PREVIEW_ANSWER, PREVIEW_REQUEST
 from twinning.outcomes import Outcome
 from twinning.previews import Preview
 from twinning.terms import Bell, DeliveryState

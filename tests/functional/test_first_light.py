@@ -17,7 +17,7 @@ from tests.factories import need, practice
 from tests.hooks import eventually
 from tests.receiver import Receiver
 from tests.servers import Server, postgres_database
-from twinning import examples
+from twinning import match_examples
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -216,7 +216,7 @@ def test_a_preview_answers_now_and_keeps_nothing(town: Town) -> None:
     """What would match a text is said at once, and no listing comes of it."""
     _, _, host = town.pair()
     made = town.post(f"/cities/{host['id']}/practices", practice())
-    answer = town.post("/matches/preview", examples.PREVIEW_REQUEST, status=200)
+    answer = town.post("/matches/preview", match_examples.PREVIEW_REQUEST, status=200)
     [best] = answer["items"]
     assert (best["listing"]["id"], best["city"]["city_id"]) == (made["id"], host["id"])
     assert best["quote"] in made["description"]

@@ -15,8 +15,9 @@ from typer.testing import CliRunner, Result
 from services.cli.main import app
 from services.matcher.importing import Importer
 from services.matcher.matching import Matcher
+from services.watch import Watch
 from tests.streams import Street, street
-from twinning import examples
+from twinning import catalogue_examples
 from twinning.settings import Settings
 
 
@@ -24,10 +25,11 @@ from twinning.settings import Settings
 def house(database_url: str) -> Iterator[Street]:
     """A served house whose worker imports."""
     with street(database_url) as place:
-        importer = Importer(place.database, Settings(scan_interval_s=0.05), "i1")
-        importer.start()
+        importer = Importer(place.database, Settings(), "i1")
+        watch = Watch("importing", importer.go_on, 0.05, at_the_end=importer.let_go)
+        watch.start()
         yield place
-        importer.stop(10)
+        watch.stop(10)
 
 
 def run(house: Street, *words: object) -> Result:
@@ -53,16 +55,18 @@ def read(house: Street, path: str) -> list[dict[str, Any]]:
 
 def populate(house: Street) -> None:
     """A city with a reference and a contact, one without, and listings with texts that are hard to write."""
-    cork = register(house, "/cities", {**examples.CITY_REQUEST, "networks": ["a|b", " c ", "=x"]})
+    cork = register(house, "/cities", {**catalogue_examples.CITY_REQUEST, "networks": ["a|b", " c ", "=x"]})
     bare = register(
         house, "/cities", {"name": "Suwon", "country": "KR", "latitude": -1.5, "longitude": 127.03}
     )
     hard = "- one\r\n- two _x000D_ \\| 'x\n\n=1+1"
-    register(house, f"/cities/{cork['id']}/practices", {**examples.PRACTICE_REQUEST, "description": hard})
+    register(
+        house, f"/cities/{cork['id']}/practices", {**catalogue_examples.PRACTICE_REQUEST, "description": hard}
+    )
     register(
         house,
         f"/cities/{bare['id']}/needs",
-        {**examples.NEED_REQUEST, "external_ref": None, "title": "+1 ÷ 한"},
+        {**catalogue_examples.NEED_REQUEST, "external_ref": None, "title": "+1 ÷ 한"},
     )
     register(house, f"/cities/{bare['id']}/needs", {"title": "Draft", "description": "d", "state": "draft"})
 

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from services.cli.system import free_port
-from twinning import examples
+from twinning import match_examples
 from twinning.settings import PREFIX
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
@@ -179,7 +179,9 @@ def test_a_killed_part_is_started_again_and_the_work_goes_on(up: Callable[..., S
 
     def answered() -> bool:
         try:
-            return system.api("POST", "/matches/preview", json=examples.PREVIEW_REQUEST).status_code == 200
+            return (
+                system.api("POST", "/matches/preview", json=match_examples.PREVIEW_REQUEST).status_code == 200
+            )
         except httpx.TransportError:
             return False
 

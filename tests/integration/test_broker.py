@@ -174,14 +174,18 @@ def test_a_broker_that_restarts_is_found_again(short_folder: Path) -> None:
         doorbell = Doorbell(app_on(first.url))
         doorbell.ring(Bell.MATCH)
         eventually(lambda: waiting(first.url, Bell.MATCH) == 1)
-    doorbell.ring(Bell.MATCH)
+    with capture_logs() as lines:
+        doorbell.ring(Bell.MATCH)
+        eventually(lambda: any("broker is away" in line["event"] for line in lines))
     with own_broker(short_folder) as second, doorbell:
+        kept = waiting(second.url, Bell.MATCH)
 
         def arrives() -> bool:
             doorbell.ring(Bell.DELIVER)
             return waiting(second.url, Bell.DELIVER) > 0
 
         eventually(arrives)
+        assert waiting(second.url, Bell.MATCH) == kept
 
 
 def test_a_wiped_broker_still_rings(private_broker: Server) -> None:

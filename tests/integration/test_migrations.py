@@ -14,9 +14,10 @@ from sqlmodel import SQLModel
 
 from twinning import cities, listings
 from twinning.cities import CityCreate
-from twinning.database import Database, downgrade, migrate
+from twinning.database import Database
 from twinning.errors import Conflict
 from twinning.forms import PracticeCreate
+from twinning.migrating import downgrade, migrate
 
 
 def test_the_migrations_make_the_tables_of_the_code(database: Database) -> None:
@@ -91,7 +92,7 @@ def test_cities_and_listings_that_were_there_are_found(empty_database_url: str) 
             cities.register(session, CityCreate(name="Okoyama", country="JP"))
         cities.register(session, CityCreate(name="Kurashiki", country="JP"))
         again = PracticeCreate(title="Circles", description=str(listing["description"]))
-        like = listings.repeated(session, listings.register(session, cities.get(session, "c"), again))
+        like = listings.repeated(session, listings.register(session, "c", again))
     downgrade(empty_database_url, "0004")
     with database.engine.connect() as connection:
         kept = {row.id for row in connection.execute(text("SELECT id FROM listing"))}

@@ -9,7 +9,8 @@ from sqlalchemy import Column, Engine, MetaData, Table, func, inspect, select
 from sqlalchemy.types import JSON, Boolean, Date, DateTime, Float, Integer, LargeBinary, Numeric, String
 from sqlmodel import SQLModel
 
-from twinning.database import MIGRATIONS, Database, downgrade, migrate
+from twinning.database import Database
+from twinning.migrating import MIGRATIONS, downgrade, migrate
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5)  # noqa: DTZ001 - both databases take it as UTC
 

@@ -246,9 +246,8 @@ def test_the_words_of_withdrawn_listings_go(database: Database) -> None:
     """What is not matched any more is not counted any more; what is stays counted."""
     (city_id,) = register(database, "Cork")
     with database.transaction() as session:
-        city = cities.get(session, city_id)
         made = [
-            listings.register(session, city, listings.NeedCreate.model_validate(factories.need()))
+            listings.register(session, city_id, listings.NeedCreate.model_validate(factories.need()))
             for _ in range(2)
         ]
         session.flush()

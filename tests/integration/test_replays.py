@@ -12,6 +12,7 @@ from sqlalchemy import delete
 from sqlmodel import Session, col, select
 
 from services.dispatcher.errands import GIVEN_UP, Errands
+from services.watch import Watch
 from tests.hooks import (
     courier,
     deliveries,
@@ -24,7 +25,7 @@ from tests.hooks import (
 )
 from tests.receiver import Receiver
 from tests.servers import Server
-from twinning import endpoints, examples, outbox, replays, switching, work
+from twinning import catalogue_examples, endpoints, outbox, replays, switching, work
 from twinning.cities import CityPublic
 from twinning.database import Database, now
 from twinning.endpoints import Delivery, WebhookEndpoint
@@ -38,7 +39,7 @@ HOUR = timedelta(hours=1)
 
 def register(database: Database, count: int, country: str = "IE") -> list[str]:
     """Record events of so many cities, one after another; gives the events' ids."""
-    city = CityPublic.model_validate({**examples.CITY_SHOWN, "country": country})
+    city = CityPublic.model_validate({**catalogue_examples.CITY_SHOWN, "country": country})
     with database.transaction() as session:
         return [outbox.record(session, CityRegistered(data=city)) for _ in range(count)]
 
@@ -237,13 +238,13 @@ def test_a_bell_starts_a_replay(database: Database) -> None:
     """Asking for a replay rings the dispatchers, who do it at once without the scan."""
     register(database, 2)
     row = subscribe(database, "http://127.0.0.1:9/", event_types=["city.*"])
-    errands = Errands(database, settings_for(database.url, scan_interval_s=60), "dispatcher-1")
-    errands.start()
-    database.ring = lambda _bell: errands.wake()
+    watch = Watch("errands", Errands(database, settings_for(database.url), "dispatcher-1").go_on, 60)
+    watch.start()
+    database.ring = lambda _bell: watch.wake()
     replay_id = ask(database, row, ReplayOnly.MISSING)
 
     eventually(lambda: read(database, replay_id).state == "completed")
-    errands.stop(5)
+    watch.stop(5)
     assert reload(database, row).enabled
 
 

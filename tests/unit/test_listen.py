@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from services.cli.event_stream import Event, NoStream, read_blocks
 from services.cli.forwarding import Forwarded, Forwarder, NoAddress
 from services.cli.webhooks import _print_json, gist, line, plain
-from twinning import examples
+from twinning import examples, hook_examples, match_examples
 from twinning.signing import SecretMalformed, new_secret
 
-SUGGESTION = Event("0198", "suggestion.created", examples.MOMENT, examples.SUGGESTION_SHOWN)
+SUGGESTION = Event("0198", "suggestion.created", hook_examples.MOMENT, match_examples.SUGGESTION_SHOWN)
 
 
 def read(text: str) -> list[dict[str, str]]:
@@ -70,7 +70,7 @@ def test_json_lines_are_one_line_and_safe_to_show(text: str) -> None:
 
     out = io.StringIO()
     with redirect_stdout(out):
-        _print_json(Event("1", "city.updated", examples.MOMENT, {"name": text}), None)
+        _print_json(Event("1", "city.updated", hook_examples.MOMENT, {"name": text}), None)
     (printed,) = out.getvalue().split("\n")[:-1]
 
     assert json.loads(printed)["data"] == {"name": text}

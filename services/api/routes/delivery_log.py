@@ -45,7 +45,6 @@ def list_all_deliveries(
 ) -> Listed[DeliveryPublic]:
     """List the deliveries to this key's endpoints with their attempts, newest first; staff sees all."""
     before = asked.after(str) or (None,)
-    owner = None if caller.is_staff else caller.key_id
-    rows = delivery_log.listed(session, owner, asked.wanted(), asked.limit + 1, before[0])
+    rows = delivery_log.listed(session, caller.whose, asked.wanted(), asked.limit + 1, before[0])
     told = asking.show_deliveries(session, rows)
     return page(asked, told, lambda each: each, lambda each: [each.id])

@@ -61,8 +61,7 @@ def make_endpoint(
 def list_endpoints(wanted: Annotated[Page, Query()], session: Db, caller: Who) -> Listed[EndpointPublic]:
     """List this key's endpoints; staff sees all."""
     after = wanted.after(str) or (None,)
-    owner = None if caller.is_staff else caller.key_id
-    rows = endpoints.listed(session, owner, wanted.limit + 1, after[0])
+    rows = endpoints.listed(session, caller.whose, wanted.limit + 1, after[0])
     return page(wanted, rows, subscriptions.public, lambda row: [row.id])
 
 

@@ -17,11 +17,12 @@ from twinning import workers as workers_
 from twinning.database import now
 from twinning.errors import NotFound
 from twinning.fields import Shape
+from twinning.terms import Service
 
 router = APIRouter(tags=["health"])
 
 # Both kinds of worker must live for the house to be whole.
-SERVICES = frozenset({"matcher", "dispatcher"})
+SERVICES = frozenset(Service)
 METRICS_SHOWN: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The figures, one a line.",

@@ -64,8 +64,7 @@ def import_file(sent: Sent, session: Db, caller: Who, answer: Response) -> Impor
 def list_imports(wanted: Annotated[ImportFilter, Query()], session: Db, caller: Who) -> Listed[ImportPublic]:
     """List the imports that this key asked for; staff sees all."""
     after = wanted.after(str) or (None,)
-    whose = None if caller.is_staff else caller.key_id
-    rows = imports.listed(session, whose, wanted.limit + 1, after[0], state=wanted.state)
+    rows = imports.listed(session, caller.whose, wanted.limit + 1, after[0], state=wanted.state)
     return page(wanted, rows, imports.public, lambda row: [row.id])
 
 

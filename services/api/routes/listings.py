@@ -28,6 +28,7 @@ from twinning.fields import CountryCode, Theme
 from twinning.forms import NeedCreate, NeedUpdate, PracticeCreate, PracticeUpdate
 from twinning.keys import Caller
 from twinning.listing_shapes import (
+    Like,
     ListingMade,
     ListingOwned,
     ListingPublic,
@@ -83,7 +84,7 @@ def _owned(listing: Listing, answer: Response) -> ListingOwned:
     return listing_shapes.owned(listing)
 
 
-def _made(listing: Listing, like: Sequence[Listing], answer: Response) -> ListingMade:
+def _made(listing: Listing, like: Sequence[Like], answer: Response) -> ListingMade:
     answer.headers["ETag"] = etag(listing.version)
     return listing_shapes.made(listing, like)
 

@@ -3,11 +3,10 @@
 
 from fastapi import APIRouter, Request, Response
 
-from services.api import asking
+from services.api import access, asking
 from services.api.dependencies import Db, Identifier, Who
 from services.api.transactions import KeyedRoute
 from twinning import previews
-from twinning.errors import NotFound
 from twinning.fields import Shape
 from twinning.previews import PreviewAnswer, PreviewRequest
 
@@ -35,9 +34,7 @@ def preview(wanted: PreviewRequest, session: Db, caller: Who, request: Request) 
 @router.get("/{preview_id}", response_model=PreviewAnswer, responses=_LATER)  # type: ignore[arg-type]
 def read_preview(preview_id: Identifier, session: Db, caller: Who) -> Response:
     """Ask again for a preview that took longer."""
-    row = previews.get(session, preview_id)
-    if not caller.is_staff and row.asked_by != caller.key_id:
-        raise NotFound("There is no such preview.")
+    row = access.own_preview(session, caller, preview_id)
     return asking.preview_answer(row) or _waiting(row.id)
 
 

@@ -12,7 +12,6 @@ from services.api.exporting import MEDIA_TYPES, ExportFormat
 from services.api.receivers import LeadsOutside, ReceiverRoute
 from twinning import rounds, suggestions
 from twinning.fields import Shape
-from twinning.keys import Caller
 from twinning.rounds import RoundAsked, RoundPublic, RoundRequest
 from twinning.suggestions import Suggestion, SuggestionPublic
 from twinning.terms import RoundState
@@ -32,11 +31,6 @@ class ExportWanted(Shape):
     format: ExportFormat = ExportFormat.CSV
 
 
-def _whose(caller: Caller) -> str | None:
-    """Say whose rounds a caller sees: their own, and staff everybody's."""
-    return None if caller.is_staff else caller.key_id
-
-
 @router.post("", status_code=202)
 def ask_for_round(
     wanted: RoundRequest, session: Db, caller: Who, settings: House, answer: Response, _looked: LeadsOutside
@@ -51,7 +45,7 @@ def ask_for_round(
 def list_rounds(wanted: Annotated[RoundFilter, Query()], session: Db, caller: Who) -> Listed[RoundPublic]:
     """List the rounds that this key asked for; staff sees all."""
     after = wanted.after(str) or (None,)
-    rows = rounds.listed(session, _whose(caller), wanted.limit + 1, after[0], state=wanted.state)
+    rows = rounds.listed(session, caller.whose, wanted.limit + 1, after[0], state=wanted.state)
     return page(wanted, rows, lambda row: rounds.public(session, row), lambda row: [row.id])
 
 

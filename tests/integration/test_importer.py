@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The importer's manners: it gives way to others, and leaves the interpreter as it was."""
+
+import gc
+import io
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from services.matcher.importing import NICENESS, Importer, give_way
+from services.watch import Watch
+from tests.faults.parts import eventually
+from twinning import imports, json_lines, keys
+from twinning.database import Database
+from twinning.imports import Import
+from twinning.keys import ApiKeyCreate
+from twinning.settings import Settings
+from twinning.table_files import TableFormat
+from twinning.terms import ImportState, Role
+
+
+def _asked(database: Database) -> str:
+    """Ask for the import of one city; gives its id."""
+    content = b"".join(json_lines.write([{"kind": "city", "ref": "c", "name": "Cork", "country": "IE"}]))
+    with database.transaction() as session:
+        key, _ = keys.create(session, ApiKeyCreate(role=Role.STAFF, name="Importer"))
+        row = imports.ask(session, key.id, "c.jsonl", TableFormat.JSONL, len(content), io.BytesIO(content))
+        return row.id
+
+
+def _state(database: Database, import_id: str) -> str:
+    with database.snapshot() as session:
+        return imports.get(session, import_id).state
+
+
+def test_cycles_are_looked_for_between_batches(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search for cycles rests while a batch is landed, and is on again afterwards."""
+    import_id, seen = _asked(database), []
+    touch = imports.end
+
+    def look(session: object, row: Import, state: ImportState, error: str | None = None) -> None:
+        seen.append(gc.isenabled())
+        touch(session, row, state, error)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(imports, "end", look)
+    importer = Importer(database, Settings(), "importer")
+
+    while importer.take():
+        pass
+
+    assert _state(database, import_id) == ImportState.COMPLETED
+    assert seen == [False]
+    assert gc.isenabled()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a niceness for each thread")
+def test_the_thread_gives_way_to_everybody_else(database: Database) -> None:
+    """The thread that imports is nicer than the one that has started it, which stays as it was."""
+    import_id = _asked(database)
+    importer = Importer(database, Settings(), "importer")
+    watch = Watch("importing", importer.go_on, 1.0, at_the_beginning=give_way, at_the_end=importer.let_go)
+    watch.start()
+    try:
+        eventually(lambda: _state(database, import_id) == ImportState.COMPLETED, "the import has ended")
+        [thread] = [each for each in threading.enumerate() if each.name == "importing"]
+        niceness = [_niceness(each) for each in (thread.native_id, threading.get_native_id())]
+    finally:
+        watch.stop(5)
+
+    assert niceness == [max(NICENESS, niceness[1]), niceness[1]]
+
+
+def _niceness(thread: int | None) -> int:
+    """Read a thread's niceness."""
+    return int(Path(f"/proc/self/task/{thread}/stat").read_text().rpartition(")")[2].split()[16])

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many rows at once are stored as one by one: the same conversions, the same defaults, on both databases."""
+
+from datetime import UTC, date, datetime
+
+import pytest
+from sqlalchemy import insert, select
+
+from tests.catalogues import Catalogue
+from twinning.database import Database, new_id
+from twinning.inserting import insert_all
+from twinning.listings import Listing
+from twinning.many_rows import table_of
+
+MOMENT = datetime(2027, 1, 31, 12, 30, 1, 5, tzinfo=UTC)
+ROWS = (
+    {"title": "Łódź", "themes": ["cl1", "sdg-4"], "hosting": {"seats": 3}, "expires_on": None},
+    {"title": "Ελλάδα", "themes": [], "hosting": None, "expires_on": date(2027, 3, 1)},
+)
+
+
+def _rows(city_id: str) -> list[dict[str, object]]:
+    given = {"kind": "practice", "city_id": city_id, "state": "published", "description": "x"}
+    stamps = {"created_at": MOMENT, "updated_at": MOMENT}
+    return [{"id": new_id(), **given, **row, **stamps} for row in ROWS]
+
+
+def test_rows_are_stored_as_sqlalchemy_stores_them(database: Database) -> None:
+    """Values, defaults and columns that nobody names come back as from an insert of SQLAlchemy's own."""
+    city_id = Catalogue(database).city("Cork", "IE")
+    ours, theirs = _rows(city_id), _rows(city_id)
+    table = table_of(Listing)
+    with database.transaction() as session:
+        insert_all(session, Listing, ours)
+        session.connection().execute(insert(table), theirs)
+
+    with database.snapshot() as session:
+        found = {row.id: {**row._mapping, "id": ""} for row in session.execute(select(table))}
+    assert [found[row["id"]] for row in ours] == [found[row["id"]] for row in theirs]
+
+
+def test_a_column_without_a_value_or_a_default_is_an_error(database: Database) -> None:
+    """Rows must have what the table cannot fill in by itself, and one that lacks it stores nothing."""
+    rows = _rows(Catalogue(database).city("Cork", "IE"))
+    del rows[1]["title"]
+
+    with pytest.raises(KeyError, match="title"), database.transaction() as session:
+        insert_all(session, Listing, rows)
+
+    with database.snapshot() as session:
+        assert session.execute(select(table_of(Listing))).all() == []
+
+
+def test_no_rows_are_no_statement(database: Database) -> None:
+    """Nothing to insert is no error."""
+    with database.transaction() as session:
+        insert_all(session, Listing, [])

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The marks by which texts that say nearly the same are found: stored ones must go on to be found."""
+
+import zlib
+from hashlib import blake2b
+from itertools import pairwise
+
+import pytest
+
+from twinning import repeats
+
+TEXTS = (
+    "Volunteers teach older adults to read, and to write letters, in the library. " * 3,
+    "Straße, Übergänge und Bücher: Ältere lernen lesen; mit Freiwilligen im Café",
+    "µ-Gärten an Schulen",
+    "Łódź uczy dorosłych czytać",
+    "学びの街 と библиотека \u201cquoted\u201d it's_one 2027",
+    "one",
+    "?!",
+    "",
+)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_marks_are_those_that_were_stored_before(text: str) -> None:
+    """The marks are the smallest sums of neighbouring words, however quickly they are found."""
+    words = [word.encode() for word in repeats._words(text)]
+    pairs = {zlib.crc32(b" " + other, zlib.crc32(one)) for one, other in pairwise(words)}
+    smallest = sorted(pairs or {zlib.crc32(b" ".join(words))})[: repeats.MARKS]
+    spoken = (f"city/need/{number}".encode() for number in smallest)
+    known = [int.from_bytes(blake2b(each, digest_size=8).digest(), "big") >> 1 for each in spoken]
+
+    assert repeats.marks_of("city", "need", text) == known

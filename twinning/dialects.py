@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What SQLite and PostgreSQL say differently: how they are opened, their columns, clocks and locks.
+
+The only file that knows it; all others ask here.
+"""
+
+import hashlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import to_json
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Connection,
+    DateTime,
+    Dialect,
+    Engine,
+    String,
+    Table,
+    bindparam,
+    cast,
+    create_engine,
+    event,
+    exists,
+    func,
+    select,
+    text,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql import ColumnElement
+from sqlalchemy.types import TypeDecorator
+from sqlmodel import Session
+
+BUSY_TIMEOUT_S = 30.0
+STATEMENT_TIMEOUT_MS = 60_000
+LOCK_TIMEOUT_MS = 20_000
+_SQLITE_TIME = "%Y-%m-%dT%H:%M:%f+00:00"
+
+Inserter = Callable[[Table], sqlite.Insert | postgresql.Insert]
+
+
+class Instant(TypeDecorator[datetime]):
+    """A moment in UTC on either database; SQLite, which has no zones, keeps it bare."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Hand the database a moment in UTC."""
+        if value is None:
+            return None
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Take a moment back with its zone."""
+        del dialect  # Both databases give UTC; only the zone may be missing.
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+Json = JSON().with_variant(JSONB(), "postgresql")
+Id = String(36)
+
+
+def is_sqlite(at: Engine | Session) -> bool:
+    """Say whether this is the embedded database."""
+    return (at.get_bind() if isinstance(at, Session) else at).dialect.name == "sqlite"
+
+
+def file_of(url: str) -> Path | None:
+    """Give the file that a database is, where it is one."""
+    parts = make_url(url)
+    embedded = parts.get_backend_name() == "sqlite" and parts.database not in {None, "", ":memory:"}
+    return Path(str(parts.database)).absolute() if embedded else None
+
+
+def open_engine(url: str) -> Engine:
+    """Open SQLite in WAL with immediate transactions, or PostgreSQL with statement time-outs."""
+    # What a statement was given may be a person's text or a key's hash, and an error is logged.
+    create = partial(create_engine, json_serializer=_encode, hide_parameters=True)
+    if make_url(url).get_backend_name() == "sqlite":
+        engine = create(url, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False})
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    return create(
+        url,
+        pool_size=10,
+        max_overflow=30,
+        pool_pre_ping=True,
+        connect_args={
+            "connect_timeout": 5,
+            "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC "
+            f"-c idle_in_transaction_session_timeout=120000 -c lock_timeout={LOCK_TIMEOUT_MS}",
+        },
+    )
+
+
+def _encode(value: Any) -> str:
+    """Write JSON as the standard library does without blanks, in a sixth of its time."""
+    return to_json(value).decode()
+
+
+def snapshots(engine: Engine) -> Engine:
+    """Give the same connections, where each transaction reads one state of the whole and writes nothing."""
+    look = {"sqlite_begin": "BEGIN"} if is_sqlite(engine) else {"isolation_level": "REPEATABLE READ"}
+    return engine.execution_options(**look)
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    """Set what SQLite forgets with each connection; FULL, since an answered write must outlive the power."""
+    connection.isolation_level = None
+    # SQLite's own folds ASCII alone, and a search for Łódź must not ask for its capitals.
+    connection.create_function("lower", 1, _lower, deterministic=True)
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _lower(value: Any) -> Any:
+    """Fold the case of a text as PostgreSQL does; what is no text stays."""
+    return value.lower() if isinstance(value, str) else value
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Take the writer's place at the start: a reader that turns writer in mid-transaction would fail."""
+    connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN IMMEDIATE"))
+
+
+def inserter(session: Session) -> Inserter:
+    """Give what begins an insert that can say what is done where a row with the same key stands."""
+    return sqlite.insert if is_sqlite(session) else postgresql.insert
+
+
+def holds(session: Session, column: Any, value: str) -> ColumnElement[bool]:
+    """Ask whether a column's JSON list holds a string."""
+    if is_sqlite(session):
+        each = func.json_each(column).table_valued("value")
+        return exists(select(1).select_from(each).where(each.c.value == value))
+    return cast(column, JSONB).contains([value])
+
+
+def clock(session: Session) -> datetime:
+    """Ask the database for the time, in UTC."""
+    if is_sqlite(session):
+        return datetime.fromisoformat(str(session.scalar(select(func.strftime(_SQLITE_TIME, "now")))))
+    moment: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
+    return moment
+
+
+# Written once, and asked without a flush of what is not written yet: each request with a key asks it.
+_TRY_LOCK = select(func.pg_try_advisory_xact_lock(bindparam("number", type_=BigInteger)))
+
+
+def try_lock(session: Session, name: str) -> bool:
+    """Take a lock that ends with this transaction, or say at once that another holds it.
+
+    SQLite lets one writer in at a time, so who writes holds every lock.
+    """
+    if is_sqlite(session):
+        return True
+    return bool(session.connection().execute(_TRY_LOCK, {"number": _number_of(name)}).scalar_one())
+
+
+def lock(session: Session, name: str) -> None:
+    """Wait for a lock that ends with this transaction; what is read after it is what its last holder left."""
+    if not is_sqlite(session):
+        session.execute(select(func.pg_advisory_xact_lock(_number_of(name))))
+
+
+def _number_of(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+
+
+def wait_at_most(session: Session, milliseconds: int) -> None:
+    """Bound each wait of this transaction for a row that another holds.
+
+    Nobody else writes into SQLite meanwhile, so there is nothing to wait for.
+    """
+    if not is_sqlite(session):
+        session.execute(text(f"SET LOCAL lock_timeout = {milliseconds}"))
+
+
+def would_wait(error: Exception) -> bool:
+    """Say whether a statement failed because another transaction holds what it needs."""
+    waits = {"LockNotAvailable", "DeadlockDetected"}
+    return isinstance(error, DBAPIError) and type(error.orig).__name__ in waits

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many rows at once: inserts that a row with the same key turns into changes, and questions in batches."""
+
+from collections.abc import Collection, Iterator, Sequence
+from functools import cache
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import Insert, Table
+from sqlmodel import Session, SQLModel
+
+from twinning.dialects import Inserter, inserter
+
+
+class Ordered(Protocol):
+    """What can be put in order."""
+
+    def __lt__(self, other: Any, /) -> bool: ...
+
+
+Item = TypeVar("Item", bound=Ordered)
+
+
+def table_of(model: type[SQLModel]) -> Table:
+    """Give a model's table, for many rows at once: inserts of a model cost several times as much a row."""
+    table: Table = model.__table__  # type: ignore[attr-defined]
+    return table
+
+
+def put(
+    session: Session,
+    table: type[SQLModel],
+    rows: Sequence[dict[str, Any]],
+    key: Sequence[str],
+    change: Sequence[str],
+) -> None:
+    """Insert rows; where one with the same `key` stands, set its columns `change` (none: leave it)."""
+    if rows:
+        statement = _putting(inserter(session), table, tuple(key), tuple(change))
+        session.connection().execute(statement, list(rows))
+
+
+@cache
+def _putting(into: Inserter, table: type[SQLModel], key: tuple[str, ...], change: tuple[str, ...]) -> Insert:
+    """Write the statement of `put`, once: to write and compile one costs more than to execute it."""
+    insert = into(table_of(table))
+    if not change:
+        return insert.on_conflict_do_nothing(index_elements=list(key))
+    changed = {name: insert.excluded[name] for name in change}
+    return insert.on_conflict_do_update(index_elements=list(key), set_=changed)
+
+
+def add_up(
+    session: Session, table: type[SQLModel], rows: Sequence[dict[str, Any]], key: Sequence[str], column: str
+) -> None:
+    """Insert rows; where one with the same `key` stands, add to its `column`."""
+    if not rows:
+        return
+    session.connection().execute(_adding(inserter(session), table, tuple(key), column), list(rows))
+
+
+@cache
+def _adding(into: Inserter, table: type[SQLModel], key: tuple[str, ...], column: str) -> Insert:
+    """Write the statement of `add_up`, once."""
+    insert = into(table_of(table))
+    more = {column: getattr(table, column) + insert.excluded[column]}
+    return insert.on_conflict_do_update(index_elements=list(key), set_=more)
+
+
+def in_batches(items: Collection[Item], size: int = 500) -> Iterator[list[Item]]:
+    """Give some hundreds at a time, in order: no database takes a question of any length."""
+    ordered = sorted(items)
+    return (ordered[start : start + size] for start in range(0, len(ordered), size))
