@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any, Final
 
 from twinning.columns import KIND, REF
+from twinning.headers import Header, column_name
 from twinning.plain_text import lines, text_of
-from twinning.rows import BadFile, Header, Row, column_name
+from twinning.rows import BadFile, Row
 
 DELIMITERS: Final = ",;\t"
 # Longer cells end the reading; what is longer than a field may be is refused by its row.

@@ -28,7 +28,8 @@ from openpyxl.worksheet._reader import WorkSheetParser
 from openpyxl.xml.constants import SHARED_STRINGS, SHEET_MAIN_NS
 
 from twinning.columns import KIND
-from twinning.rows import BadFile, Header, Row, wrong
+from twinning.headers import Header
+from twinning.rows import BadFile, Row, wrong
 
 MOST_UNPACKED: Final = 1024 * 1024 * 1024
 MOST_RATIO: Final = 200

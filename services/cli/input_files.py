@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from twinning import json_lines, table_files
+from twinning import json_lines
 from twinning.rows import BadFile, Row
-from twinning.table_files import TableFormat, format_of
 
 
 class BadInput(Exception):
@@ -39,6 +38,10 @@ def json_rows(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
 
 def table_rows(path: Path) -> Iterator[tuple[Place, Row]]:
     """Each row of a file in one of the formats of imports; JSON Lines where its name tells none."""
+    # Knowing all formats takes longer to import than plain rows take to read.
+    from twinning import table_files
+    from twinning.table_files import TableFormat, format_of
+
     with path.open("rb") as file:
         yield from _placed(path, table_files.read(format_of(path.name) or TableFormat.JSONL, file))
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Matching rounds, run by the matcher on a real database."""
 
+import json
+
 import pytest
 
 from services.matcher import rounds as running
@@ -92,6 +94,44 @@ def test_the_same_catalogue_and_parameters_give_the_same_round(database: Databas
 
     assert cities
     assert read(database, first)[1] == read(database, second)[1] != []
+
+
+@pytest.mark.parametrize("kind", SuggestionKind)
+@pytest.mark.parametrize("assignment", Assignment)
+def test_any_number_of_workers_gives_the_same_round(
+    database: Database, cities: list[str], kind: SuggestionKind, assignment: Assignment
+) -> None:
+    """A round that three workers do in turns, a need each, is what one worker finds in one go."""
+    Matcher(database, Settings(), "first").take()
+    wanted = RoundRequest(kind=kind, assignment=assignment, min_band=Band.WEAK)
+    whole = ask(database, wanted)
+    Matcher(database, Settings(), "alone").take()
+    shared = ask(database, wanted)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(running, "NEEDS_IN_A_BLOCK", 1)
+        workers = [Matcher(database, Settings(), f"one of {place}") for place in range(3)]
+        turns = sum(bool(work_in_turn(worker)) for worker in workers * 20)
+
+    assert cities
+    assert turns >= (1 if kind is SuggestionKind.SEMINAR else 3)
+    assert told(database, whole) == told(database, shared)
+
+
+def work_in_turn(worker: Matcher) -> int:
+    """Let a worker do what it takes in one go; gives how many units that was."""
+    claims = worker.claim()
+    worker.do(claims)
+    return len(claims)
+
+
+def told(database: Database, round_id: str) -> str:
+    """All that a round says of itself and of what it proposes, as text."""
+    with database.snapshot() as session:
+        shown = rounds.public(session, session.get_one(MatchingRound, round_id))
+        found = rounds.suggestions_of(session, round_id)
+        assert shown.summary is not None
+        parts = [(row.pair_key, row.score, row.band, row.directions, row.reasons) for row in found]
+        return json.dumps([shown.summary.model_dump(mode="json"), parts])
 
 
 def test_a_round_of_some_countries_makes_their_lists_only(database: Database, cities: list[str]) -> None:

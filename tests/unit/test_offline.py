@@ -354,16 +354,34 @@ def test_search_names_bad_rows(tmp_path: Path, rows: list[dict[str, Any]], line:
     assert f"{path}, line {line}, {field}: " in result.stderr
 
 
-def test_help_stays_quick() -> None:
-    """Asking for help loads no numerical or compiled library, no server, no database and no engine."""
+def loaded_by(*arguments: str) -> set[str]:
+    """The modules that a process of the command line has loaded when it ends."""
     code = (
         "import atexit, sys, services.cli.main as main; "
-        "atexit.register(lambda: print(*sorted(sys.modules))); main.app(['--help'])"
+        "atexit.register(lambda: print(*sys.modules, file=sys.stderr)); main.app(sys.argv[1:])"
     )
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    modules = loaded.stdout.split()
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+    )
+    return set(done.stderr.split())
+
+
+def test_help_stays_quick() -> None:
+    """Asking for help loads no numerical or compiled library, no server, no database and no engine."""
+    modules = loaded_by("--help")
 
     assert "services.cli.main" in modules
     heavy = {"numpy", "scipy", "sklearn", "numba", "ortools", "sqlalchemy", "pydantic", "fastapi", "celery"}
-    assert not heavy & {name.split(".")[0] for name in modules}
+    assert not heavy & modules
     assert not [name for name in modules if name.startswith("services.matcher.engine")]
+
+
+def test_search_loads_the_engine_and_nothing_else_of_weight(tmp_path: Path) -> None:
+    """A search of plain texts waits for no database and no solver."""
+    files = jsonl(tmp_path / "d.jsonl", DOCUMENTS), jsonl(tmp_path / "q.jsonl", QUERIES)
+
+    modules = loaded_by("search", "--corpus", files[0], "--queries", files[1])
+
+    assert "services.matcher.engine.index" in modules
+    # Typer loads pydantic for the types of options, so that one alone is there.
+    assert not {"sklearn", "ortools", "sqlalchemy", "sqlmodel", "openpyxl", "fastapi"} & modules

@@ -5,6 +5,7 @@ import math
 import random
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -355,3 +356,20 @@ def test_rounding_that_added_up_misses_no_need() -> None:
     index._lengths._level = -1.0
 
     assert len(index.needs_near("p", None, 0.9)) == 3000
+
+
+def test_what_a_listing_takes_in_memory_is_bounded() -> None:
+    """The index takes at most 1,000 bytes a listing of fifty words, and a round 1,200 more a practice."""
+    rng = np.random.default_rng(4)
+    drawn = rng.zipf(1.3, (20_000, 110)) % 40_000
+    entries: list[Entry] = [
+        (number, ("need", "practice")[number % 2], number % 500, Counter(map(str, words)))
+        for number, words in enumerate(drawn.tolist())
+    ]
+    index = MatchIndex(entries)
+    index.needs_near(1)
+    index.rank(0, None, 10)
+
+    assert np.mean([len(counts) for *_, counts in entries]) > 50
+    assert index.nbytes <= 1000 * len(index)
+    assert index.snapshot().nbytes <= 1200 * len(index.keys("practice"))
