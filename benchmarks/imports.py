@@ -17,6 +17,7 @@ import asyncio
 import io
 import json
 import multiprocessing
+import os
 import socket
 import statistics
 import sys
@@ -31,6 +32,7 @@ import uvicorn
 import uvloop
 from fastapi import FastAPI
 
+from benchmarks import _processes
 from benchmarks._corpus import texts
 from services.matcher.importing import Importer
 from twinning import imports, keys, table_files
@@ -173,6 +175,7 @@ def measure(url: str, port: int, asked: argparse.Namespace) -> bool:
     bodies = texts(asked.count, "need")
     sent = [json.dumps(need(number, text, "v")).encode() for number, text in enumerate(bodies)]
     runs: dict[str, list[tuple[float, float]]] = {}
+    memory = 0.0
     for turn in range(asked.rounds + 1):
         found = {
             "validate only, def": validated(port, "/needs", sent),
@@ -184,9 +187,13 @@ def measure(url: str, port: int, asked: argparse.Namespace) -> bool:
             found[f"import, {form}"] = imported(database, form, file.getvalue(), asked.count)
             found[f"import, {form}, again"] = imported(database, form, file.getvalue(), asked.count)
         # The first turn warms up: compiled statements, the model of languages.
+        memory = memory or _processes.cost(os.getpid())["rss_mb"]
         for name, figures in found.items() if turn else ():
             runs.setdefault(name, []).append(figures)
     database.close()
+    more = _processes.cost(os.getpid())["rss_mb"] - memory
+    rows_read = 2 * len(TableFormat) * asked.rounds * asked.count
+    print(f"{rows_read} rows after the first turn: {more:.0f} MB more of memory")
     return told("SQLite" if database.is_sqlite else "PostgreSQL", runs)
 
 

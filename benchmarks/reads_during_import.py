@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks._corpus import texts
 from benchmarks._databases import KINDS, fresh_database
 from benchmarks._load import request
-from benchmarks._processes import cost
+from benchmarks._processes import cost, cpu_s
 from benchmarks.api import PLACES, serving
 from tests.servers import own_broker, running
 from twinning import json_lines, keys
@@ -46,6 +46,7 @@ BEFORE: Final = 2_000
 CONNECTIONS: Final = 16
 # Reads, between two looks at how far the import is.
 LOOK_EVERY: Final = 20
+REST_S: Final = 2.0
 MUST, REACH = 4.0, 2.0
 
 
@@ -145,16 +146,23 @@ def measure(kind: str, given: argparse.Namespace) -> bool:
         client = stack.enter_context(
             httpx.Client(base_url=f"http://127.0.0.1:{served.port}", headers=head, timeout=60)
         )
-        fill(client)
+        fill(client, worker.pid)
         return told(kind, given, *uvloop.run(compare(served.port, head, worker.pid, given)))
 
 
-def fill(client: httpx.Client) -> None:
+def fill(client: httpx.Client, worker: int) -> None:
     """Have a catalogue to read before the import, all of it matched, and a worker that has met an import."""
     content = b"".join(json_lines.write(rows(BEFORE, 0)))
     path = client.post("/v1/imports", files={"file": ("before.jsonl", content)}).headers["location"]
-    while client.get(path).json()["state"] not in ENDED or _matching_due(client):
+    while client.get(path).json()["state"] not in ENDED or _matching_due(client) or not _rests(worker):
         time.sleep(0.5)
+
+
+def _rests(worker: int) -> bool:
+    """Say whether the worker does next to nothing: what it has in hand is not due, and not done either."""
+    spent = cpu_s(worker)
+    time.sleep(REST_S)
+    return cpu_s(worker) - spent < REST_S / 10
 
 
 def _matching_due(client: httpx.Client) -> float:

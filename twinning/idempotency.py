@@ -12,6 +12,7 @@ from sqlmodel import Field, Session, SQLModel, col, select
 from twinning.database import now
 from twinning.dialects import Id, Instant, Json
 from twinning.errors import WrongSetting
+from twinning.inserting import insert_all
 from twinning.vault import SETTING, Vault
 
 KEPT = timedelta(hours=24)
@@ -60,6 +61,11 @@ def find(session: Session, caller: str, key: str) -> KeptAnswer | None:
         session.flush()
         return None
     return row
+
+
+def store(session: Session, row: KeptAnswer) -> None:
+    """Write a first answer at once, so that another request under its key finds it in this transaction."""
+    insert_all(session, KeptAnswer, [row.model_dump()])
 
 
 def put_body(session: Session, row: KeptAnswer, body: bytes) -> None:

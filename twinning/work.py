@@ -68,14 +68,18 @@ def enqueue_all(
     if not subjects:
         return
     session.info.setdefault("work", {}).update(((kind, subject), payload or {}) for subject in subjects)
-    before_commit(session, "work", _write)
+    before_commit(session, "work", write)
     ring_after(session, BELLS.get(kind, Bell.MATCH))
 
 
-def _write(session: Session) -> None:
-    """Write all that this transaction asks for, in one order, as everybody who waits for such rows."""
+def write(session: Session) -> None:
+    """Write what this transaction has asked for so far, in one order, as everybody who waits for such rows.
+
+    It is done at the commit; whoever takes the turn of those who keep suggestions does it before, since they
+    hold their units when they wait for that turn.
+    """
     moment = now()
-    asked: dict[tuple[Work, str], dict[str, Any]] = session.info.pop("work")
+    asked: dict[tuple[Work, str], dict[str, Any]] = session.info.pop("work", {})
     units = [_unit(kind, subject, asked[kind, subject], moment) for kind, subject in sorted(asked)]
     put(
         session,

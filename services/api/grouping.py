@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import structlog
 from sqlmodel import Session
 from starlette.responses import Response
 
@@ -21,6 +22,8 @@ from twinning.database import Database
 from twinning.dialects import would_wait
 
 MOST_TOGETHER: Final = 64
+
+log = structlog.get_logger(__name__)
 
 Work = Callable[[Session], Response]
 
@@ -107,7 +110,6 @@ class Scribe:
                 if not self._did(session, one):
                     # Nobody else is there to be spared.
                     return len(group) == 1
-                self._database.divide(session)
             return self._committed(session, group)
 
     def _one_by_one(self, group: Sequence[Waiting]) -> None:
@@ -136,6 +138,8 @@ class Scribe:
                 return False
             if whole is not None:
                 self._database.join(whole, session)
+            else:
+                self._database.divide(session)
         except Exception as error:
             one.answer = None
             if connection.invalidated:
@@ -147,12 +151,15 @@ class Scribe:
 
     def _committed(self, session: Session, done: Sequence[Waiting]) -> bool:
         """Do the last steps and commit; says whether they could be done. A failing commit is told to all."""
+        # Asked for before: a session whose flush has failed gives no connection any more.
+        connection = session.connection()
         try:
             self._database.prepare(session)
-        except Exception:
-            if session.connection().invalidated:
+        except Exception as error:
+            if connection.invalidated:
                 raise
             # It may be the fault of one of them, or of somebody who holds what they need together.
+            log.info("some writes are done again, one by one", writes=len(done), error=type(error).__name__)
             return False
         try:
             self._database.commit(session)

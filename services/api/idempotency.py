@@ -80,6 +80,7 @@ def keep(session: Session, claimed: Claim, answer: Response) -> None:
         body=b"",
     )
     _fill(session, row, answer)
+    idempotency.store(session, row)
 
 
 def keep_better(session: Session, claimed: Claim, answer: Response) -> None:
@@ -87,6 +88,7 @@ def keep_better(session: Session, claimed: Claim, answer: Response) -> None:
     row = idempotency.find(session, claimed.caller, claimed.key)
     if row is not None:
         _fill(session, row, answer)
+        session.add(row)
 
 
 def _fill(session: Session, row: idempotency.KeptAnswer, answer: Response) -> None:
@@ -95,4 +97,3 @@ def _fill(session: Session, row: idempotency.KeptAnswer, answer: Response) -> No
     found = _CITY.fullmatch(answer.headers.get("location", ""))
     row.about = found and found[1]
     idempotency.put_body(session, row, bytes(answer.body))
-    session.add(row)

@@ -10,13 +10,14 @@ from services.dispatcher import dam
 from services.dispatcher.courier import Courier
 from services.dispatcher.errands import Errands
 from services.dispatcher.tasks import register
+from services.heart import Heart
 from services.watch import Watch
 from twinning import clocks, keyring
 from twinning.database import Database
 from twinning.settings import Settings
 from twinning.terms import Bell, Service
 from twinning.vault import vault_of
-from twinning.workers import Heart, name_of
+from twinning.workers import name_of
 
 # From SIGTERM to the end of the process no supervisor should have to wait for longer.
 STOP_S = 3.0

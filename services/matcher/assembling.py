@@ -146,6 +146,7 @@ def assemble(session: Session, row: MatchingRound, gathered: Gathered, url: str)
     """Link to what stands, keep what does not yet, and tell who asked."""
     wanted = rounds.request_of(row)
     _match_again(session, gathered.since)
+    work.write(session)
     take_turn(session)
     ordered = _still_there(session, gathered.proposals)
     writer = Writer(session)

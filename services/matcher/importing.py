@@ -44,6 +44,7 @@ class Importer:
 
     def go_on(self) -> bool:
         """Do the next batch, or else end what cannot go on; gives whether there may be more to do."""
+        self.is_busy = False
         self.is_busy = self.take()
         if self.is_busy:
             return True

@@ -14,7 +14,7 @@ from sqlmodel import Session
 from services.matcher import assembling, previewing, rounds
 from services.matcher.keeping import Keeper
 from services.matcher.suggesting import Changed, Found, Overtaken, keep, look, look_again
-from twinning import deadlines, idempotency, previews, pruning, work
+from twinning import catalogue, deadlines, idempotency, previews, pruning, work
 from twinning import rounds as stored_rounds
 from twinning.database import Database, now
 from twinning.settings import Settings
@@ -78,8 +78,14 @@ class Matcher:
 
     def read(self) -> None:
         """Bring the catalogue in memory up to date, so that the first unit need not wait for it."""
-        with self._busy, self._database.snapshot() as session:
-            self._keeper.catch_up(session)
+        with self._busy:
+            with self._database.snapshot() as session:
+                self._keeper.catch_up(session)
+            # While a file is read nothing of it is matched, and what was counted would pile up.
+            if counted := list(self._keeper.counted):
+                with self._database.transaction() as session:
+                    catalogue.keep_counts(session, counted)
+                del self._keeper.counted[: len(counted)]
 
     def take(self) -> int:
         """Do all that is due; gives the number of units. Called by the bell and by the scan alike."""

@@ -7,6 +7,7 @@ With the broker away only the watches are left, and enough.
 from celery import signals
 
 from services.broker import TASKS, Doorbell, make_app, make_worker
+from services.heart import Heart
 from services.matcher.importing import Importer, give_way
 from services.matcher.matching import Matcher
 from services.watch import Watch
@@ -14,7 +15,7 @@ from twinning import clocks
 from twinning.database import Database
 from twinning.settings import Settings
 from twinning.terms import Bell, Service
-from twinning.workers import Heart, name_of
+from twinning.workers import name_of
 
 STOP_S = 3.0
 

@@ -11,9 +11,10 @@ import httpx
 import pytest
 from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import OperationalError
-from sqlmodel import select
+from sqlmodel import Session, select
 
 from tests.factories import Door, door, practice
+from twinning.listings import Listing
 from twinning.outbox import StoredEvent
 
 WRITERS = 24
@@ -122,6 +123,44 @@ def test_one_key_in_one_transaction_does_its_work_once(front: Door) -> None:
     assert sum("idempotent-replayed" not in answer.headers for answer in answers) == 1
 
 
+def test_two_under_one_key_cost_the_others_nothing(front: Door) -> None:
+    """Of those that share a transaction two may have one key: the second gets the first's answer."""
+    path = f"/v1/cities/{front.city()['id']}/practices"
+
+    def ask(number: int) -> httpx.Response:
+        key = "one" if number < 2 else f"key-{number}"
+        return front.client.post(path, json=practice(), headers={**front.staff, "Idempotency-Key": key})
+
+    answers = _together(front, ask)
+
+    assert {answer.status_code for answer in answers} == {201}
+    assert answers[0].content == answers[1].content
+    assert front.events().count("practice.registered") == WRITERS - 1
+
+
+def test_what_cannot_be_written_in_the_end_fails_alone(front: Door) -> None:
+    """When all that is new cannot be written together, each is done by itself, and one alone is refused."""
+    city = front.city()["id"]
+    path, failing = f"/v1/cities/{city}/practices", "out of place"
+
+    def misplace(session: Session, *_: object) -> None:
+        for row in session.new:
+            if isinstance(row, Listing) and row.title == failing:
+                row.city_id = "nowhere"
+
+    def ask(number: int) -> httpx.Response:
+        title = failing if number == 3 else f"Practice {number}"
+        return front.client.post(path, json=practice(title=title), headers=front.staff)
+
+    event.listen(Session, "before_flush", misplace)
+    try:
+        answers = _together(front, ask)
+    finally:
+        event.remove(Session, "before_flush", misplace)
+
+    assert [answer.status_code for answer in answers] == [409 if n == 3 else 201 for n in range(WRITERS)]
+
+
 def test_in_one_transaction_one_version_is_changed_once(front: Door) -> None:
     """Of those that change one version together one wins, and the rest are told that they came too late."""
     path = f"/v1/cities/{front.city()['id']}"
@@ -195,6 +234,23 @@ def test_a_row_that_is_held_holds_up_nobody_else(grown: Door) -> None:
 
     assert not early
     assert made["city_id"] == held["id"]
+
+
+def test_a_unit_that_a_matcher_holds_holds_up_nobody_else(grown: Door) -> None:
+    """While one write asks for work that a matcher is just ending, others are answered; then it is."""
+    held, free = grown.practice(grown.city()["id"]), grown.city("Cork")
+    with ThreadPoolExecutor(1) as pool:
+        with grown.database.transaction() as session:
+            session.execute(text("DELETE FROM work_unit WHERE subject = :id"), {"id": held["id"]})
+            path, wanted = f"/v1/practices/{held['id']}", {"title": "Another title"}
+            waiting = pool.submit(grown.client.patch, path, json=wanted, headers=grown.staff)
+            for _ in range(3):
+                grown.practice(free["id"])
+            early = waiting.done()
+        changed = waiting.result(30)
+
+    assert not early
+    assert changed.json()["title"] == "Another title"
 
 
 def test_a_statement_that_is_stuck_ends_in_503(grown: Door) -> None:

@@ -3,9 +3,10 @@
 
 from sqlmodel import select
 
+from services.matcher.engine.text import ANALYSIS
 from services.matcher.matching import Matcher
 from tests.catalogues import Catalogue
-from twinning import listing_batches, standing, work
+from twinning import catalogue, listing_batches, standing, work
 from twinning.database import Database
 from twinning.forms import NeedCreate, PracticeCreate
 from twinning.lifecycle import Hand
@@ -79,6 +80,18 @@ def test_what_a_file_brings_waits_for_its_end_where_it_is_read(database: Databas
 
     assert meanwhile == []
     assert [claim.subject for claim in afterwards] == ids[:1]
+
+
+def test_what_is_counted_meanwhile_is_written_down(database: Database) -> None:
+    """A look at the catalogue keeps the counts of new listings, so that they do not pile up in memory."""
+    ids = _register(Catalogue(database), 2)
+    matcher = Matcher(database, Settings(), "m1", is_importing=lambda: True)
+
+    matcher.read()
+
+    with database.snapshot() as session:
+        assert catalogue.stored_counts(session, ids, ANALYSIS).keys() == set(ids)
+    assert matcher._keeper.counted == []
 
 
 def test_a_batch_that_failed_is_done_one_by_one(database: Database) -> None:
