@@ -168,6 +168,11 @@ class Courier:
             self._landed = outcomes + self._landed
             log.error("deliveries wait: %s", error)  # noqa: TRY400 (the one line says all)
             return AMISS_S
+        except Exception:
+            # Whatever it was, the courier lives on. What could not be written is let go: it is sent again
+            # when its lease has run out.
+            log.exception("a turn at the database failed")
+            return AMISS_S
         self._say_back()
         for sending in turn.taken:
             task = asyncio.create_task(attempt(client, sending, self._settings.retry_schedule_s))

@@ -6,8 +6,10 @@ import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import pairwise
+from typing import Any
 
 import pytest
+from sqlalchemy import event
 from sqlmodel import col, select
 
 from tests.hooks import (
@@ -257,6 +259,25 @@ def test_the_scan_finds_what_no_bell_told(database: Database, receiver: Receiver
         ping(database, [row])
         [got] = receiver.wait_for(1)
     assert got.at - told_at(got) < 0.5 + 1
+
+
+def test_a_courier_outlives_what_nobody_foresaw(database: Database, receiver: Receiver) -> None:
+    """A turn at the database that fails in a way unheard of is logged, and the next bell is heard."""
+    row = subscribe(database, receiver.url("/a"))
+    failed: list[str] = []
+
+    def fail_once(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if statement.startswith("UPDATE delivery") and not failed:
+            failed.append(statement)
+            raise ZeroDivisionError
+
+    event.listen(database.engine, "before_cursor_execute", fail_once)
+    with courier(database, settings_for(database.url)):
+        ping(database, [row])
+        eventually(lambda: bool(failed))
+        ping(database, [row])
+        receiver.wait_for(2)
+    event.remove(database.engine, "before_cursor_execute", fail_once)
 
 
 def test_a_private_address_is_never_called(database: Database) -> None:
