@@ -111,7 +111,7 @@ def revoke(key_id: Annotated[str, typer.Argument(help="The key's id, from `twinn
 
     with _session() as session:
         row = session.get(keys.ApiKey, key_id)
-        if row is None:
-            raise NotFound(f"There is no key with the id {key_id}.")
+        if row is None or row.revoked_at is not None:
+            raise NotFound(f"There is no live key with the id {key_id}; `twinning keys list` names them.")
         keys.revoke(session, row)
         audit.note(session, "api_key.revoked", row.id, city_id=row.city_id)
