@@ -47,7 +47,8 @@ def test_what_lets_through_fails_by_name() -> None:
     holes = {line[13:25].strip() for line in lines if line.startswith("LET THROUGH")}
 
     assert code == 1
-    assert {"I13", "I14", "I29", "U33"} <= holes
+    # Newer versions of Python know more: these holes they all have.
+    assert {"I14", "I29", "U33"} <= holes
     assert "I1" not in holes
 
 
