@@ -79,6 +79,10 @@ class WebhookEndpoint(SQLModel, table=True):
         return self.enabled and self.challenge is None
 
 
+# The same, asked of the database.
+IS_OPEN = col(WebhookEndpoint.enabled) & col(WebhookEndpoint.challenge).is_(None)
+
+
 class Delivery(SQLModel, table=True):
     """One event on its way to one endpoint."""
 

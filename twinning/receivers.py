@@ -11,7 +11,7 @@ from sqlmodel import Session, col
 
 from twinning.database import now
 from twinning.dialects import Instant
-from twinning.endpoints import WebhookEndpoint, matches_type
+from twinning.endpoints import IS_OPEN, WebhookEndpoint, matches_type
 from twinning.events import EventType, Facets
 from twinning.keys import ApiKey, Caller, caller_of
 from twinning.terms import Band, Role
@@ -64,9 +64,8 @@ def of_events(session: Session, facets: Sequence[Facets]) -> list[Receiver]:
 @cache
 def _finding() -> Select[Any]:
     """Build the statement once: each commit with an event asks it."""
-    is_open = col(WebhookEndpoint.enabled) & col(WebhookEndpoint.challenge).is_(None)
     columns: list[Any] = [
-        *(WebhookEndpoint.id, is_open, WebhookEndpoint.round_id),
+        *(WebhookEndpoint.id, IS_OPEN, WebhookEndpoint.round_id),
         *(WebhookEndpoint.event_types, WebhookEndpoint.filters),
         *(ApiKey.id, ApiKey.role, ApiKey.countries, ApiKey.city_id),
     ]

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlmodel import Session, col
 
 from twinning.dialects import Instant
-from twinning.endpoints import Delivery, WebhookEndpoint, is_state
+from twinning.endpoints import IS_OPEN, Delivery, WebhookEndpoint, is_state
 from twinning.pace import Pace
 from twinning.terms import DeliveryState, Lane
 
@@ -41,8 +41,6 @@ IS_WAITING = IS_PENDING & col(Delivery.leased_by).is_(None)
 # Whoever changes the state of a leased delivery ends the lease, so this says nothing of the state: with
 # it SQLite would rather walk all of an endpoint's pending deliveries than the few in the senders' hands.
 IS_LEASED = col(Delivery.leased_by).is_not(None)
-# What waits for another endpoint, as what came back from a lost sender may, waits on.
-IS_OPEN = col(WebhookEndpoint.enabled) & col(WebhookEndpoint.challenge).is_(None)
 MOMENT = bindparam("moment", type_=Instant())
 
 
@@ -66,6 +64,7 @@ def _picking() -> Select[Any]:
         .scalar_subquery()
     )
     in_air = _in_air()
+    # What waits for an endpoint that is not open, as what came back from a lost sender may, waits on.
     may_begin = or_(IS_OPEN, _any(Lane.TEST))
     in_pace = or_(col(WebhookEndpoint.rate_clock).is_(None), col(WebhookEndpoint.rate_clock) <= MOMENT)
     return (

@@ -12,6 +12,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import structlog
@@ -107,7 +108,7 @@ class Scribe:
         with self._database.writing() as session:
             self._database.hurry(session)
             for one in group:
-                if not self._did(session, one):
+                if not self._did(session, one, self._database.divide):
                     # Nobody else is there to be spared.
                     return len(group) == 1
             return self._committed(session, group)
@@ -120,26 +121,20 @@ class Scribe:
             for one in group:
                 one.answer = one.error = None
                 with self._database.within(whole) as part:
-                    if self._did(part, one, whole):
+                    if self._did(part, one, partial(self._database.join, whole)):
                         done.append(one)
             if done and not self._committed(whole, done):
                 for one in done:
                     one.answer = None
 
-    def _did(self, session: Session, one: Waiting, whole: Session | None = None) -> bool:
-        """Do one write, as a part of a whole or in it; says whether it is to be kept.
-
-        Raises when the connection is lost.
-        """
+    def _did(self, session: Session, one: Waiting, end: Callable[[Session], None]) -> bool:
+        """Do one write and end it; says whether it is to be kept. Raises when the connection is lost."""
         connection = session.connection()
         try:
             one.answer = one.work(session)
             if one.answer.status_code >= 400:
                 return False
-            if whole is not None:
-                self._database.join(whole, session)
-            else:
-                self._database.divide(session)
+            end(session)
         except Exception as error:
             one.answer = None
             if connection.invalidated:

@@ -4,6 +4,7 @@
 What a command needs is imported inside it, so that `--help` answers at once.
 """
 
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -80,6 +81,8 @@ def api(
     settings = _settings()
     keyring.check(settings)
     clocks.check(settings)
+    # The server raises the signal that has ended it once more; told to end, it has done so and not failed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     with suppress(KeyboardInterrupt):
         server(application(), host, port).run()
 

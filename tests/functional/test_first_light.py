@@ -189,6 +189,9 @@ def test_a_city_that_leaves_takes_its_suggestions_with_it(town: Town) -> None:
     ear.event("city.withdrawn", lambda data: data["id"] == host["id"])
     ear.event("suggestion.withdrawn", lambda data: data["id"] == suggestion["id"])
 
+    assert town.ask("GET", "/suggestions?status=proposed")["items"] == []
+    town.ask("GET", f"/practices/{made['id']}", status=404)
+
 
 def test_a_callback_hears_of_its_own_round_alone(town: Town) -> None:
     """A round's callback gets that round's events, signed with the secret that its answer showed once."""

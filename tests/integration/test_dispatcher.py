@@ -277,7 +277,10 @@ def test_a_courier_outlives_what_nobody_foresaw(database: Database, receiver: Re
         eventually(lambda: bool(failed))
         ping(database, [row])
         receiver.wait_for(2)
+        eventually(lambda: {one.state for one in deliveries(database)} == {DeliveryState.DELIVERED})
     event.remove(database.engine, "before_cursor_execute", fail_once)
+
+    assert len(receiver.got("/a")) == 2
 
 
 def test_a_private_address_is_never_called(database: Database) -> None:

@@ -58,6 +58,10 @@ def test_no_failure_stops_a_heart(database: Database) -> None:
         heart = Heart(database, "w1", Service.DISPATCHER, also, every_s=0.01)
         heart.start()
         also.wait()
+        # A failure undoes its sign; what is beside the third begins after the second has been committed.
+        also.wait()
+
+        assert living(database) == {"dispatcher": 1}
         heart.stop()
 
 

@@ -4,7 +4,7 @@
 from datetime import UTC, date, datetime
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import event, insert, select
 
 from tests.catalogues import Catalogue
 from twinning.database import Database, new_id
@@ -53,5 +53,11 @@ def test_a_column_without_a_value_or_a_default_is_an_error(database: Database) -
 
 def test_no_rows_are_no_statement(database: Database) -> None:
     """Nothing to insert is no error."""
-    with database.transaction() as session:
+    asked: list[str] = []
+    event.listen(database.engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+    with database.writing() as session:
+        session.connection()
+        asked.clear()
         insert_all(session, Listing, [])
+
+        assert asked == []

@@ -2,8 +2,10 @@
 """Matching rounds, run by the matcher on a real database."""
 
 import json
+from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from services.matcher import rounds as running
 from services.matcher.assembling import gini
@@ -191,6 +193,36 @@ def test_a_killed_workers_block_is_taken_again(
 
     assert cities
     assert read(database, round_id)[0].state is RoundState.COMPLETED
+
+
+def test_a_round_asks_for_work_before_it_takes_its_turn(database: Database, cities: list[str]) -> None:
+    """Matchers hold their units when they wait for the turn, so whoever has it must not wait for a unit."""
+    matcher = Matcher(database, Settings(), "m1")
+    matcher.take()
+    ask(database, RoundRequest(kind=SuggestionKind.STUDY_VISIT))
+    # It is cut into blocks, its one block is done, and something changes before the end.
+    for _ in range(2):
+        matcher.do(matcher.claim())
+    Catalogue(database).practice(cities[0], "Later", TEXTS[3])
+    # What begins a transaction on SQLite is a statement of the one before.
+    transactions: list[list[str]] = [[]]
+
+    def note(_connection: Any, _cursor: Any, statement: str, given: Any, *_rest: Any) -> None:
+        transactions[-1].append(f"{statement} {given}")
+
+    event.listen(database.engine, "begin", lambda _connection: transactions.append([]))
+    event.listen(database.engine, "before_cursor_execute", note)
+    matcher.take()
+
+    both = [(_first(each, "INSERT INTO work_unit"), _first(each, "'keeping'")) for each in transactions]
+    asking = [places for places in both if None not in places]
+    assert asking
+    assert all(unit < turn for unit, turn in asking)
+
+
+def _first(statements: list[str], words: str) -> int | None:
+    """The place of the first statement that holds some words."""
+    return next((place for place, each in enumerate(statements) if words in each), None)
 
 
 @pytest.mark.parametrize("kind", [SuggestionKind.STUDY_VISIT, SuggestionKind.TWINNING])
