@@ -178,6 +178,11 @@ def _split(url: object) -> SplitResult:
     try:
         return urlsplit(url)
     except ValueError:
+        # Versions of Python differ in the brackets that they take before an @, which is refused for itself.
+        scheme, _, rest = url.partition("://")
+        authority = re.split("[/?#]", rest, maxsplit=1)[0]
+        if "[" in authority and "@" in authority:
+            return SplitResult(scheme.lower(), authority, "", "", "")
         _refuse("url-unparseable")
 
 
