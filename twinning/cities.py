@@ -14,7 +14,7 @@ from sqlmodel import Field, Session, SQLModel, col, select
 from twinning import catalogue, gazetteer, namesakes, work
 from twinning.catalogue import Subject
 from twinning.city_names import Named, is_same
-from twinning.database import is_id, new_id, now
+from twinning.database import HELD, is_id, new_id, now
 from twinning.dialects import Id, Instant, Json
 from twinning.errors import Conflict, NotFound
 from twinning.fields import (
@@ -217,7 +217,7 @@ class Held:
 def get(session: Session, city_id: str, *, hold: bool = False) -> City:
     """Find a registered city, held until the commit when it is to be changed; raises `NotFound`."""
     # What was read before the wait may have changed meanwhile.
-    city = session.get(City, city_id, with_for_update=hold, populate_existing=hold)
+    city = session.get(City, city_id, with_for_update=hold and HELD, populate_existing=hold)
     if city is None or city.state == CityState.WITHDRAWN:
         raise NotFound(ABSENT)
     return city
@@ -235,7 +235,7 @@ def hold(session: Session, city_id: str) -> Held:
 def _holding() -> Select[str, str]:
     """Build the statement once that holds a city: each registration of a listing asks it."""
     named = (col(City.id) == bindparam("city_id"), col(City.state) == CityState.REGISTERED)
-    return sql.select(col(City.id), col(City.country)).where(*named).with_for_update()
+    return sql.select(col(City.id), col(City.country)).where(*named).with_for_update(key_share=True)
 
 
 def named(session: Session, names: Collection[str], *, hold: bool = False) -> dict[str, City]:
@@ -245,7 +245,7 @@ def named(session: Session, names: Collection[str], *, hold: bool = False) -> di
         or_(col(City.external_ref).in_(names), col(City.id).in_(ids)), City.state == CityState.REGISTERED
     )
     query = query.order_by(col(City.id))
-    rows = session.exec(query.with_for_update() if hold else query).all()
+    rows = session.exec(query.with_for_update(key_share=True) if hold else query).all()
     asked = frozenset(ids)
     found = {city.id: city for city in rows if city.id in asked}
     return found | {city.external_ref: city for city in rows if city.external_ref is not None}

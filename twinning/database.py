@@ -5,10 +5,12 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Final
 
 import uuid_utils
 from sqlalchemy import BigInteger, bindparam, text
 from sqlalchemy.sql import update
+from sqlalchemy.sql.selectable import ForUpdateArg
 from sqlmodel import Field, Session, SQLModel, col
 
 from twinning.dialects import LOCK_TIMEOUT_MS, is_sqlite, open_engine, snapshots, wait_at_most
@@ -58,6 +60,10 @@ class Log(SQLModel, table=True):
     name: str = Field(primary_key=True, max_length=20)
     value: int = Field(default=0, sa_type=BigInteger)
 
+
+# How a row is held until the commit. Its key never changes, so who writes what refers to it need not wait:
+# were it held FOR UPDATE, a foreign key's check would, and two who hold what the other checks stand for ever.
+HELD: Final = ForUpdateArg(key_share=True)
 
 COMMITS = "commits"
 KEEPING = "keeping"

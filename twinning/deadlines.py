@@ -57,7 +57,7 @@ def _some(
         .limit(BATCH)
     )
     with database.transaction() as session:
-        rows = session.exec(query.with_for_update(of=Listing, skip_locked=True)).all()
+        rows = session.exec(query.with_for_update(of=Listing, key_share=True, skip_locked=True)).all()
         for listing, country in rows:
             end(session, listing)
             if tell is not None:

@@ -191,5 +191,13 @@ def wait_at_most(session: Session, milliseconds: int) -> None:
 
 def would_wait(error: Exception) -> bool:
     """Say whether a statement failed because another transaction holds what it needs."""
-    waits = {"LockNotAvailable", "DeadlockDetected"}
-    return isinstance(error, DBAPIError) and type(error.orig).__name__ in waits
+    return is_deadlock(error) or _is(error, "LockNotAvailable")
+
+
+def is_deadlock(error: Exception) -> bool:
+    """Say whether the database undid this transaction so that others, which waited for it, can go on."""
+    return _is(error, "DeadlockDetected")
+
+
+def _is(error: Exception, name: str) -> bool:
+    return isinstance(error, DBAPIError) and type(error.orig).__name__ == name

@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from twinning.database import hold_log, new_id, now
+from twinning.database import HELD, hold_log, new_id, now
 from twinning.dialects import Id, Instant, Json
 from twinning.errors import NotFound
 from twinning.events import EventType
@@ -183,7 +183,7 @@ def listed(
 def get(session: Session, endpoint_id: str, *, hold: bool = False) -> WebhookEndpoint:
     """Find an endpoint, held until the commit when it is to be changed; raises `NotFound`."""
     # Who holds the log and writes a delivery refers to this row, and would wait for a lock of its key.
-    row = session.get(WebhookEndpoint, endpoint_id, with_for_update={"key_share": True} if hold else None)
+    row = session.get(WebhookEndpoint, endpoint_id, with_for_update=hold and HELD)
     if row is None:
         raise NotFound("There is no such webhook endpoint.")
     return row
@@ -195,7 +195,7 @@ def remove(session: Session, row: WebhookEndpoint) -> None:
     The endpoint is locked first and its deliveries second, as the senders do, so that neither waits for ever;
     then the log, so that whoever is writing deliveries for it is done, and nobody begins to.
     """
-    session.refresh(row, with_for_update={"key_share": True})
+    session.refresh(row, with_for_update=HELD)
     mine = select(Delivery.id).where(Delivery.endpoint_id == row.id)
     session.exec(mine.with_for_update()).all()
     hold_log(session)

@@ -14,7 +14,7 @@ from sqlalchemy import BigInteger, LargeBinary, delete, func, insert
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from twinning import audit, work
-from twinning.database import new_id, now
+from twinning.database import HELD, new_id, now
 from twinning.dialects import Id, Instant, Json
 from twinning.errors import Conflict, NotFound
 from twinning.fields import Shape
@@ -161,7 +161,7 @@ def ask(
 
 def get(session: Session, import_id: str, *, hold: bool = False) -> Import:
     """Find an import, held until the commit when it is to be changed; raises `NotFound`."""
-    row = session.get(Import, import_id, with_for_update=hold)
+    row = session.get(Import, import_id, with_for_update=hold and HELD)
     if row is None:
         raise NotFound("There is no such import.")
     return row

@@ -112,7 +112,7 @@ def _seal(database: Database, what: Sealing) -> int:
         with database.transaction() as session:
             amiss = or_(what.key_id.is_(None), what.key_id != database.vault.key_id)
             query = select(what.table).where(amiss).order_by(*inspect(what.table).primary_key)
-            rows = session.exec(query.limit(AT_ONCE).with_for_update()).all()
+            rows = session.exec(query.limit(AT_ONCE).with_for_update(key_share=True)).all()
             for row in rows:
                 what.reseal(session, row)
         done += len(rows)

@@ -14,6 +14,7 @@ from sqlmodel import Session
 from twinning import announcements, cities, listing_batches, listings
 from twinning.cities import City, CityCreate
 from twinning.columns import CITY_REF, REF
+from twinning.database import HELD
 from twinning.errors import Conflict, Forbidden, Invalid
 from twinning.keys import Caller
 from twinning.lifecycle import Hand, state_after
@@ -223,7 +224,7 @@ def _change_listing(session: Session, city: City, listing: Listing, record: Reco
     assert not isinstance(wanted, CityCreate)
     if not listings.difference(listing, wanted):
         return False
-    session.refresh(listing, with_for_update=True)
+    session.refresh(listing, with_for_update=HELD)
     kept = {name: getattr(listing, name) for name in listings.TEXTS - wanted.model_fields_set}
     if "state" in wanted.model_fields_set and listings.stays(listing, wanted.model_copy(update=kept), hand):
         wanted.model_fields_set.discard("state")

@@ -15,7 +15,7 @@ from sqlmodel import Field, Session, SQLModel, col, select
 from twinning import catalogue, lifecycle, repeats, work
 from twinning.catalogue import Subject
 from twinning.cities import City
-from twinning.database import new_id, now
+from twinning.database import HELD, new_id, now
 from twinning.dialects import Id, Instant, Json, holds
 from twinning.errors import Conflict, NotFound
 from twinning.forms import NeedCreate, NeedUpdate, PracticeCreate, PracticeUpdate
@@ -216,7 +216,7 @@ def withdraw(session: Session, listing: Listing) -> None:
 def get(session: Session, kind: ListingKind, listing_id: str, *, hold: bool = False) -> Listing:
     """Find a listing that is not withdrawn, held until the commit when asked; raises `NotFound`."""
     # What was read before the wait may have changed meanwhile.
-    listing = session.get(Listing, listing_id, with_for_update=hold, populate_existing=hold)
+    listing = session.get(Listing, listing_id, with_for_update=hold and HELD, populate_existing=hold)
     if listing is None or listing.kind != kind or listing.state == ListingState.WITHDRAWN:
         raise NotFound(f"There is no such {kind}.")
     return listing
@@ -225,7 +225,7 @@ def get(session: Session, kind: ListingKind, listing_id: str, *, hold: bool = Fa
 def of_city(session: Session, city_id: str) -> Sequence[Listing]:
     """Give a city's listings that are not withdrawn, and hold them until the commit."""
     mine = select(Listing).where(Listing.city_id == city_id, Listing.state != ListingState.WITHDRAWN)
-    return session.exec(mine.order_by(col(Listing.id)).with_for_update()).all()
+    return session.exec(mine.order_by(col(Listing.id)).with_for_update(key_share=True)).all()
 
 
 def listed(
@@ -278,7 +278,7 @@ def by_reference(
         Listing.external_ref == reference,
         Listing.state != ListingState.WITHDRAWN,
     )
-    return session.exec(query.with_for_update() if hold else query).first()
+    return session.exec(query.with_for_update(key_share=True) if hold else query).first()
 
 
 def needs_about(session: Session, themes: Sequence[str]) -> frozenset[str]:

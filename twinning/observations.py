@@ -33,6 +33,6 @@ def _write(
         query = select(Listing.id).where(col(Listing.id).in_(some))
         if differing is not None:
             query = query.where(differing)
-        free = session.exec(query.with_for_update(skip_locked=True)).all()
+        free = session.exec(query.with_for_update(key_share=True, skip_locked=True)).all()
         if free:
             session.execute(update(Listing).where(col(Listing.id).in_(free)).values({column: value}))

@@ -116,7 +116,7 @@ def _locking() -> Select[str, int]:
     """Build the statement once that locks deliveries."""
     query = select(col(Delivery.id), col(Delivery.fence))
     named = query.where(col(Delivery.id).in_(bindparam("ids", expanding=True)))
-    return named.order_by(col(Delivery.id)).with_for_update()
+    return named.order_by(col(Delivery.id)).with_for_update(key_share=True)
 
 
 def _is_held(outcome: Outcome, fences: Mapping[str, int]) -> bool:

@@ -13,7 +13,7 @@ from sqlalchemy import BigInteger, Row, func, insert, select
 from sqlmodel import Field, Session, SQLModel, col
 
 from twinning import endpoints, switching, work
-from twinning.database import new_id, now, ring_after
+from twinning.database import HELD, new_id, now, ring_after
 from twinning.dialects import Id, Instant
 from twinning.endpoints import Delivery, WebhookEndpoint
 from twinning.errors import Conflict, Invalid, NotFound
@@ -113,7 +113,7 @@ def ask(session: Session, endpoint: WebhookEndpoint, wanted: ReplayRequest) -> R
 
 def get(session: Session, replay_id: str, *, hold: bool = False) -> Replay:
     """Find a replay, held until the commit when it is to be changed; raises `NotFound`."""
-    row = session.get(Replay, replay_id, with_for_update=hold)
+    row = session.get(Replay, replay_id, with_for_update=hold and HELD)
     if row is None:
         raise NotFound("There is no such replay.")
     return row
@@ -151,8 +151,8 @@ def advance(session: Session, replay_id: str) -> bool:
     row = session.get(Replay, replay_id)
     if row is None:
         return False
-    endpoint = session.get(WebhookEndpoint, row.endpoint_id, with_for_update={"key_share": True})
-    session.refresh(row, with_for_update=True)
+    endpoint = session.get(WebhookEndpoint, row.endpoint_id, with_for_update=HELD)
+    session.refresh(row, with_for_update=HELD)
     if endpoint is None or row.state in ENDED:
         return False
     key = session.get(ApiKey, endpoint.owner_id)
@@ -216,7 +216,7 @@ def _failed(session: Session, row: Replay) -> Sequence[Row[Any]]:
         .where(*_exhausted(row), *_in_span(row))
         .order_by(col(StoredEvent.sequence))
         .limit(BATCH)
-        .with_for_update(of=Delivery)
+        .with_for_update(of=Delivery, key_share=True)
     )
     return session.execute(query).all()
 
@@ -251,7 +251,7 @@ def _send(session: Session, row: Replay, receiver: Receiver, batch: Sequence[Row
     query = select(col(Delivery.id), col(Delivery.event_id), col(Delivery.state)).where(
         col(Delivery.endpoint_id) == receiver.id, col(Delivery.event_id).in_(wanted)
     )
-    known = session.execute(query.order_by(col(Delivery.id)).with_for_update()).all()
+    known = session.execute(query.order_by(col(Delivery.id)).with_for_update(key_share=True)).all()
     has_one = {delivery.event_id for delivery in known}
     again = [one.id for one in known if row.only == ReplayOnly.ALL and one.state in FINISHED]
     _resend(session, row, receiver, again)

@@ -14,7 +14,7 @@ from sqlalchemy import BigInteger, LargeBinary, func, update
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from twinning import work
-from twinning.database import new_id, now
+from twinning.database import HELD, new_id, now
 from twinning.dialects import Id, Instant, Json
 from twinning.errors import Conflict, NotFound
 from twinning.fields import Countries, Flag, Ids, Shape, Themes
@@ -164,7 +164,7 @@ def listed(
 
 def get(session: Session, round_id: str, *, hold: bool = False) -> MatchingRound:
     """Find a round, held until the commit when it is to be changed; raises `NotFound`."""
-    row = session.get(MatchingRound, round_id, with_for_update=hold)
+    row = session.get(MatchingRound, round_id, with_for_update=hold and HELD)
     if row is None:
         raise NotFound("There is no such matching round.")
     return row

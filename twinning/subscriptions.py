@@ -12,7 +12,7 @@ from sqlmodel import Session
 
 from twinning import endpoints, keyring, switching
 from twinning.addresses import AddressRefused, Rules, check_url
-from twinning.database import now
+from twinning.database import HELD, now
 from twinning.endpoints import Attempt, Delivery, WebhookEndpoint
 from twinning.errors import Conflict, Invalid
 from twinning.events import EventType
@@ -193,7 +193,7 @@ def create(
 def _must_have_room(session: Session, row: WebhookEndpoint) -> None:
     """Refuse one endpoint too many, and one that another is like; raises `Conflict`."""
     # Whoever adds one holds the owner, so that two at once do not both find the last place.
-    session.get(ApiKey, row.owner_id, with_for_update={"key_share": True})
+    session.get(ApiKey, row.owner_id, with_for_update=HELD)
     owned = endpoints.listed(session, row.owner_id, MOST_ENDPOINTS)
     if len(owned) >= MOST_ENDPOINTS:
         raise Conflict(

@@ -26,6 +26,7 @@ from twinning import (
     verification,
 )
 from twinning.addresses import Rules
+from twinning.database import HELD
 from twinning.endpoints import Delivery, WebhookEndpoint
 from twinning.errors import Conflict, Flaw, Forbidden, Invalid
 from twinning.events import EndpointNote, MatchingRoundCancelled, WebhookEndpointPing
@@ -102,7 +103,7 @@ def change_endpoint(
 def retry(session: Session, row: Delivery) -> Delivery:
     """Have a delivery made again now; raises `Conflict` while it is held or an attempt is under way."""
     endpoint = endpoints.get(session, row.endpoint_id, hold=True)
-    session.refresh(row, with_for_update=True)
+    session.refresh(row, with_for_update=HELD)
     if row.leased_by is not None:
         raise Conflict("An attempt at this delivery is under way.", code="delivery-under-way")
     if not endpoint.enabled:

@@ -15,8 +15,10 @@ from functools import partial
 from typing import Any, ClassVar, Final
 
 import anyio
+import structlog
 from fastapi import Request
 from fastapi.routing import APIRoute
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
@@ -30,6 +32,7 @@ from services.api.last_use import LastUse
 from twinning import audit, keys
 from twinning.audit import Actor
 from twinning.database import Database
+from twinning.dialects import is_deadlock
 from twinning.errors import Flaw, Invalid
 from twinning.keys import Caller
 from twinning.settings import Settings
@@ -38,6 +41,10 @@ PREFIX: Final = "/v1"
 # Together below the 40 threads and the 40 connections: who holds a place never waits for a thread.
 WRITERS = 16
 READERS = 16
+# How often one write is the one to be undone, before whoever asked is told.
+MOST_DEADLOCKS = 3
+
+log = structlog.get_logger(__name__)
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -200,7 +207,19 @@ async def _write(house: House, request: Request, body: Body, alone: bool, work: 
     if answer is not None:
         return answer
     async with house.writers:
-        return await run_in_threadpool(write_alone)
+        return await run_in_threadpool(_until_done, write_alone)
+
+
+def _until_done(write: Callable[[], Response]) -> Response:
+    """Write, and again when the database undid it to end a deadlock: by then the others go on."""
+    for _ in range(MOST_DEADLOCKS):
+        try:
+            return write()
+        except DBAPIError as error:
+            if not is_deadlock(error):
+                raise
+            log.info("a write that ended a deadlock is done again")
+    return write()
 
 
 def _identify(request: Request, session: Session) -> Caller:

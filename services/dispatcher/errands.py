@@ -9,7 +9,7 @@ import time
 
 from services import units
 from twinning import outcomes, replays, verification, work
-from twinning.database import Database
+from twinning.database import HELD, Database
 from twinning.replays import ENDED
 from twinning.settings import Settings
 from twinning.terms import Work
@@ -73,7 +73,7 @@ class Errands:
                 verification.expire(session)
         for replay_id in stuck:
             with self._database.transaction() as session:
-                row = session.get(replays.Replay, replay_id, with_for_update=True)
+                row = session.get(replays.Replay, replay_id, with_for_update=HELD)
                 if row is not None and row.state not in ENDED:
                     replays.fail(session, row, GIVEN_UP)
                 work.strike(session, Work.REPLAY, [replay_id])

@@ -18,7 +18,7 @@ from services import units
 from services.matcher.file_reading import AT_ONCE, Batch, Reading
 from twinning import audit, imports, landing, outbox, work
 from twinning.audit import Actor
-from twinning.database import Database, now
+from twinning.database import HELD, Database, now
 from twinning.events import ImportCompleted
 from twinning.imports import ENDED, Import
 from twinning.keys import ApiKey, caller_of, is_live
@@ -114,7 +114,7 @@ class Importer:
             stuck = work.set_aside(session, Work.IMPORT)
         for import_id in stuck:
             with self._database.transaction() as session:
-                row = session.get(Import, import_id, with_for_update=True)
+                row = session.get(Import, import_id, with_for_update=HELD)
                 if row is not None and row.state not in ENDED:
                     imports.end(session, row, ImportState.FAILED, GIVEN_UP)
                 work.strike(session, Work.IMPORT, [import_id])

@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 from sqlmodel import Session, select
 
 from tests.factories import Door, door, practice
+from tests.hooks import eventually
 from twinning.listings import Listing
 from twinning.outbox import StoredEvent
 
@@ -251,6 +252,31 @@ def test_a_unit_that_a_matcher_holds_holds_up_nobody_else(grown: Door) -> None:
 
     assert not early
     assert changed.json()["title"] == "Another title"
+
+
+def test_a_write_that_ends_a_deadlock_is_done_again(grown: Door) -> None:
+    """Where two wait for each other, the write that the database undoes is done again and answered."""
+    city = grown.city()
+    listing = grown.practice(city["id"])
+    _reconnect_with(grown, deadlock_timeout="2000")
+    with ThreadPoolExecutor(1) as pool, grown.database.engine.connect() as other:
+        # Whoever looks for a deadlock first is undone, and that is to be the request.
+        other.execute(text("SET LOCAL deadlock_timeout = '60s'"))
+        other.execute(text("SELECT id FROM listing WHERE id = :id FOR UPDATE"), {"id": listing["id"]})
+        path = f"/v1/cities/{city['id']}"
+        leaving = pool.submit(grown.client.delete, path, headers=grown.staff)
+        eventually(lambda: _somebody_waits(grown))
+        other.execute(text("SELECT id FROM city WHERE id = :id FOR UPDATE"), {"id": city["id"]})
+        other.rollback()
+        answer = leaving.result(30)
+
+    assert answer.status_code == 204, answer.text
+    assert grown.client.get(path, headers=grown.staff).status_code == 404
+
+
+def _somebody_waits(front: Door) -> bool:
+    with front.database.snapshot() as session:
+        return bool(session.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
 
 
 def test_a_statement_that_is_stuck_ends_in_503(grown: Door) -> None:
