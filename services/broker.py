@@ -31,6 +31,8 @@ TASKS: Final = {Bell.MATCH: "match.take", Bell.DELIVER: "deliver.take"}
 # One waiting bell is enough for nothing to be missed; some more wake some more workers at once. Beyond
 # that a bell tells nobody anything, and with all workers away it would only fill the broker's memory.
 BELLS_WAITING = 16
+# A webhook may be awaited somewhere; matching is in nobody's way.
+_URGENCY: Final = (Bell.DELIVER, Bell.MATCH)
 
 PUBLISH_RETRY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.2}
 
@@ -145,6 +147,7 @@ class Doorbell:
     def __init__(self, app: Celery) -> None:
         self._app = app
         self._waiting: set[Bell] = set()
+        self._crowded: set[Bell] = set()
         self._changed = threading.Condition()
         self._closed = False
         self._away = False
@@ -187,7 +190,8 @@ class Doorbell:
                 self._changed.wait_for(lambda: self._waiting or self._closed)
                 if not self._waiting:
                     break
-                bell = self._waiting.pop()
+                bell = min(self._waiting, key=_URGENCY.index)
+                self._waiting.remove(bell)
             try:
                 self._send(bell)
             # Kombu, redis-py and the resolver fail in dozens of ways, and this thread must outlive all.
@@ -205,8 +209,14 @@ class Doorbell:
                 transport_options={**TRANSPORT, "max_retries": 1, "interval_start": 0, "interval_max": 0.1}
             )
         channel = self._connection.default_channel
-        if channel.queue_declare(bell.value).message_count < BELLS_WAITING:
-            self._app.send_task(TASKS[bell], connection=self._connection, retry=False, ignore_result=True)
+        if bell in self._crowded and _is_crowded(channel, bell):
+            return
+        self._app.send_task(TASKS[bell], connection=self._connection, retry=False, ignore_result=True)
+        # Looked at behind the ring, which would else come later by as long as the look takes.
+        if _is_crowded(channel, bell):
+            self._crowded.add(bell)
+        else:
+            self._crowded.discard(bell)
 
     def _lost(self, error: Exception) -> None:
         """Drop the connection after a failure, and say so once until it works again."""
@@ -231,6 +241,12 @@ class Doorbell:
                 connection.release()  # type: ignore[no-untyped-call]
             except Exception as error:  # noqa: BLE001
                 log.debug("closing a broken connection failed: %r", error)
+
+
+def _is_crowded(channel: Any, bell: Bell) -> bool:
+    """Say whether enough of the same bell wait to be answered."""
+    waiting: int = channel.queue_declare(bell.value).message_count
+    return waiting >= BELLS_WAITING
 
 
 def redis_url(broker_url: str) -> str:

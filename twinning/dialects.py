@@ -5,6 +5,8 @@ The only file that knows it; all others ask here.
 """
 
 import hashlib
+import sqlite3
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -39,6 +41,10 @@ from sqlalchemy.types import TypeDecorator
 from sqlmodel import Session
 
 BUSY_TIMEOUT_S = 30.0
+# How long who waits for the writer's place sleeps between two looks, at first and at last.
+SHORTEST_LOOK_S = 0.0005
+LONGEST_LOOK_S = 0.005
+_BEGIN_WRITING = "BEGIN IMMEDIATE"
 STATEMENT_TIMEOUT_MS = 60_000
 LOCK_TIMEOUT_MS = 20_000
 _SQLITE_TIME = "%Y-%m-%dT%H:%M:%f+00:00"
@@ -132,7 +138,37 @@ def _lower(value: Any) -> Any:
 
 def _begin_sqlite(connection: Connection) -> None:
     """Take the writer's place at the start: a reader that turns writer in mid-transaction would fail."""
-    connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN IMMEDIATE"))
+    begin = connection.get_execution_options().get("sqlite_begin", _BEGIN_WRITING)
+    if begin != _BEGIN_WRITING:
+        connection.exec_driver_sql(begin)
+        return
+    driver = connection.connection.dbapi_connection
+    assert driver is not None
+    driver.execute("PRAGMA busy_timeout=0")
+    try:
+        if not _is_begun(driver):
+            connection.exec_driver_sql(begin)
+    finally:
+        driver.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_S * 1000:.0f}")
+
+
+def _is_begun(driver: Any) -> bool:
+    """Begin to write as soon as whoever writes is done; says whether that was in time.
+
+    SQLite itself would look again after 1, 2, 5, 10, 15 milliseconds and so on; where many write one after
+    another, who has waited for long would be passed by those that have just come.
+    """
+    begun = time.monotonic()
+    while (waited := time.monotonic() - begun) < BUSY_TIMEOUT_S:
+        try:
+            driver.execute(_BEGIN_WRITING)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                return False
+            time.sleep(min(LONGEST_LOOK_S, max(SHORTEST_LOOK_S, waited / 10)))
+        else:
+            return True
+    return False
 
 
 def inserter(session: Session) -> Inserter:

@@ -63,16 +63,22 @@ def find(session: Session, caller: str, key: str) -> KeptAnswer | None:
     return row
 
 
-def store(session: Session, row: KeptAnswer) -> None:
+def store(session: Session, columns: dict[str, Any]) -> None:
     """Write a first answer at once, so that another request under its key finds it in this transaction."""
-    insert_all(session, KeptAnswer, [row.model_dump()])
+    insert_all(session, KeptAnswer, [columns])
+
+
+def sealed(session: Session, caller: str, key: str, body: bytes) -> dict[str, Any]:
+    """Give what was answered as it is kept, sealed where the operator has set a key: it may show a secret."""
+    vault: Vault | None = session.info.get("vault")
+    if vault is None:
+        return {"key_id": None, "body": body}
+    return {"key_id": vault.key_id, "body": vault.seal(body.decode(), _place(caller, key)).encode()}
 
 
 def put_body(session: Session, row: KeptAnswer, body: bytes) -> None:
-    """Keep what was answered, sealed where the operator has set a key: it may show a secret."""
-    vault: Vault | None = session.info.get("vault")
-    row.key_id = None if vault is None else vault.key_id
-    row.body = body if vault is None else vault.seal(body.decode(), _place(row)).encode()
+    """Keep another body in the place of the first."""
+    row.sqlmodel_update(sealed(session, row.caller, row.key, body))
 
 
 def body_of(session: Session, row: KeptAnswer) -> bytes:
@@ -82,7 +88,7 @@ def body_of(session: Session, row: KeptAnswer) -> bytes:
     vault: Vault | None = session.info.get("vault")
     if vault is None:
         raise WrongSetting(f"{SETTING}: is not set, and a kept answer was sealed with it; set it again")
-    return vault.open(row.body.decode(), _place(row), row.key_id).encode()
+    return vault.open(row.body.decode(), _place(row.caller, row.key), row.key_id).encode()
 
 
 def reseal(session: Session, row: KeptAnswer) -> None:
@@ -105,8 +111,8 @@ def without_secrets(session: Session, row: KeptAnswer) -> Any:
     return {name: value for name, value in shown.items() if name not in SHOWN_ONCE} if shown else shown
 
 
-def _place(row: KeptAnswer) -> str:
-    return f"{row.caller}/{row.key}"
+def _place(caller: str, key: str) -> str:
+    return f"{caller}/{key}"
 
 
 def forget_old(session: Session) -> None:

@@ -167,11 +167,18 @@ def caller_of(row: ApiKey | Row[Any]) -> Caller:
 
 
 def identify(session: Session, key: str) -> Caller:
-    """Find who bears a key; raises `Unauthorised` for one that is unknown, revoked or expired."""
-    row = session.connection().execute(_BY_HASH, {"key_hash": digest(key)}).first()
-    if row is None or not is_live(row, now()):
-        raise Unauthorised(REFUSED)
-    return caller_of(row)
+    """Find who bears a key; raises `Unauthorised` for one that is unknown, revoked or expired.
+
+    Once in a transaction: whoever shares one has asked before it began, so what ended by then is seen.
+    """
+    known: dict[str, Caller] = session.info.setdefault("callers", {})
+    key_hash = digest(key)
+    if key_hash not in known:
+        row = session.connection().execute(_BY_HASH, {"key_hash": key_hash}).first()
+        if row is None or not is_live(row, now()):
+            raise Unauthorised(REFUSED)
+        known[key_hash] = caller_of(row)
+    return known[key_hash]
 
 
 def good_by_hash(session: Session, key_hash: str) -> str | None:
@@ -225,5 +232,6 @@ def of_city(session: Session, city_id: str) -> Sequence[ApiKey]:
 
 def revoke(session: Session, row: ApiKey) -> None:
     """End a key at once."""
+    session.info.pop("callers", None)
     row.revoked_at = now()
     session.add(row)

@@ -117,7 +117,10 @@ def register(session: Session, city_id: str, wanted: ListingCreate, hand: Hand =
     """Register a listing of a city and ask for its matching; raises `Conflict` for a taken reference."""
     kind = kind_of(wanted)
     _keep_reference_free(session, city_id, kind, wanted.external_ref)
-    listing = Listing(**new_columns(city_id, wanted, hand))
+    moment = now()
+    # Named here, since a default costs more than its value.
+    made: dict[str, Any] = {"id": new_id(), "created_at": moment, "updated_at": moment}
+    listing = Listing(**made, **new_columns(city_id, wanted, hand))
     session.add(listing)
     repeats.mark(session, listing.id, marks_of(listing), new=True)
     _announce(session, listing)

@@ -57,7 +57,7 @@ def marks_of(city_id: str, kind: str, text: str) -> list[int]:
 
 def is_repeat(text: str, other: str) -> bool:
     """Say whether two texts are nearly the same, word by word."""
-    similarity = Indel.normalized_similarity(_words(text), _words(other), score_cutoff=NEARLY)
+    similarity = Indel.normalized_similarity(_encoded(text), _encoded(other), score_cutoff=NEARLY)
     return similarity >= NEARLY
 
 

@@ -9,6 +9,7 @@ after a day.
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import Request
 from sqlmodel import Session
@@ -71,29 +72,25 @@ def kept(session: Session, claimed: Claim) -> Response | None:
 
 def keep(session: Session, claimed: Claim, answer: Response) -> None:
     """Keep the first answer, in the transaction in which `kept` found none."""
-    row = idempotency.KeptAnswer(
-        caller=claimed.caller,
-        key=claimed.key,
-        request_hash=claimed.request_hash,
-        status=0,
-        headers={},
-        body=b"",
-    )
-    _fill(session, row, answer)
-    idempotency.store(session, row)
+    mine = {"caller": claimed.caller, "key": claimed.key, "request_hash": claimed.request_hash}
+    idempotency.store(session, {**mine, **_columns(session, claimed, answer)})
 
 
 def keep_better(session: Session, claimed: Claim, answer: Response) -> None:
     """Keep the better answer that followed the first, if that is still there."""
     row = idempotency.find(session, claimed.caller, claimed.key)
     if row is not None:
-        _fill(session, row, answer)
+        row.sqlmodel_update(_columns(session, claimed, answer))
         session.add(row)
 
 
-def _fill(session: Session, row: idempotency.KeptAnswer, answer: Response) -> None:
-    row.status = answer.status_code
-    row.headers = {name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers}
-    found = _CITY.fullmatch(answer.headers.get("location", ""))
-    row.about = found and found[1]
-    idempotency.put_body(session, row, bytes(answer.body))
+def _columns(session: Session, claimed: Claim, answer: Response) -> dict[str, Any]:
+    """Lay out what is kept of an answer."""
+    headers = answer.headers
+    found = _CITY.fullmatch(headers.get("location", ""))
+    return {
+        "status": answer.status_code,
+        "headers": {name: headers[name] for name in _KEPT_HEADERS if name in headers},
+        "about": found and found[1],
+        **idempotency.sealed(session, claimed.caller, claimed.key, bytes(answer.body)),
+    }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Serving the front door: uvicorn, which at its end first lets the streams go."""
 
+import gc
 import socket
 from typing import Final
 
@@ -19,6 +20,12 @@ class Server(uvicorn.Server):
     def __init__(self, app: FastAPI, config: uvicorn.Config) -> None:
         super().__init__(config)
         self._app = app
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to take requests; what stands by then stands to the end, and is not looked through again."""
+        await super().startup(sockets)
+        gc.collect()
+        gc.freeze()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no more requests, end the streams, and let the others be answered."""

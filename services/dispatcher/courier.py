@@ -137,26 +137,26 @@ class Courier:
                 self._bell.set()
             pause: float | None = None
             while not self._stopping:
-                await self._wait(pause)
+                rung = await self._wait(pause)
                 if not self._stopping:
-                    pause = await self._go(client)
+                    pause = await self._go(client, rung=rung)
             await self._finish()
 
-    async def _wait(self, pause: float | None) -> None:
-        """Wait for a bell, an outcome, or the end of a pause in seconds."""
+    async def _wait(self, pause: float | None) -> bool:
+        """Wait for a bell, an outcome, or the end of a pause in seconds; says whether it was no end."""
         try:
-            await asyncio.wait_for(self._bell.wait(), pause)
+            return await asyncio.wait_for(self._bell.wait(), pause)
         except TimeoutError:
-            return
+            return False
         finally:
             self._bell.clear()
 
-    async def _go(self, client: BoundedClient) -> float | None:
+    async def _go(self, client: BoundedClient, *, rung: bool) -> float | None:
         """Take a turn at the database and send what it gave; gives how long to wait at most after it."""
         outcomes, self._landed = self._landed, []
         room = MOST_IN_AIR - len(self._in_air)
         try:
-            turn = await asyncio.to_thread(self._turn, outcomes, room)
+            turn = await asyncio.to_thread(self._turn, outcomes, room, rung=rung)
         except SQLAlchemyError as error:
             # Nothing is lost: the outcomes are written later, or their leases end.
             self._landed = outcomes + self._landed
@@ -187,10 +187,10 @@ class Courier:
             self._landed.append(task.result())
             self._bell.set()
 
-    def _turn(self, outcomes: list[Outcome], room: int) -> _Turn:
-        """Write outcomes and take new deliveries in one transaction; on an idle database only look."""
+    def _turn(self, outcomes: list[Outcome], room: int, *, rung: bool) -> _Turn:
+        """Write outcomes and take new deliveries in one transaction; where nobody has rung, look first."""
         self._look_at_the_clock()
-        if not outcomes:
+        if not outcomes and not rung:
             moment = now()
             with self._database.snapshot() as session:
                 first = next_due(session)
