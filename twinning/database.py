@@ -91,7 +91,7 @@ def hold_log(session: Session) -> None:
 
 # The order of what is done last in a transaction: whoever waits for another's rows does so before the log
 # is held, so that nobody who holds it waits for somebody who wants it.
-STEPS = ("marks", "audit", "work", "switches", "changes", "events")
+STEPS = ("marks", "answers", "audit", "work", "switches", "changes", "events")
 
 
 def before_commit(session: Session, name: str, step: Callable[[Session], None]) -> None:
@@ -144,12 +144,16 @@ class Database:
 
     @contextmanager
     def within(self, whole: Session) -> Iterator[Session]:
-        """Open a part of a transaction, which is undone alone unless it is `join`ed."""
+        """Open a part of a transaction, which is undone alone unless it is `join`ed.
+
+        It finds what the parts before it have put off to the end.
+        """
+        before = {name: dict(held) for name, held in whole.info.items() if isinstance(held, dict)}
         with Session(
             whole.connection(),
             join_transaction_mode="create_savepoint",
             expire_on_commit=False,
-            info={"vault": self.vault},
+            info={"vault": self.vault, **before},
         ) as part:
             yield part
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import LargeBinary, bindparam, delete
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from twinning.database import now
+from twinning.database import before_commit, now
 from twinning.dialects import Id, Instant, Json
 from twinning.errors import WrongSetting
 from twinning.inserting import insert_all
@@ -53,6 +53,8 @@ def request_hash(method: str, path: str, query: str, body: bytes) -> str:
 
 def find(session: Session, caller: str, key: str) -> KeptAnswer | None:
     """Find the first answer under a key; one older than a day is forgotten."""
+    if (waiting := _waiting(session).get((caller, key))) is not None:
+        return KeptAnswer(**waiting)
     if session.connection().execute(_IS_THERE, {"caller": caller, "key": key}).first() is None:
         return None
     row = session.get(KeptAnswer, (caller, key))
@@ -64,8 +66,18 @@ def find(session: Session, caller: str, key: str) -> KeptAnswer | None:
 
 
 def store(session: Session, columns: dict[str, Any]) -> None:
-    """Write a first answer at once, so that another request under its key finds it in this transaction."""
-    insert_all(session, KeptAnswer, [columns])
+    """Keep a first answer, found from now on in this transaction and written at its end with the others."""
+    _waiting(session)[columns["caller"], columns["key"]] = columns
+    before_commit(session, "answers", _write)
+
+
+def _waiting(session: Session) -> dict[tuple[str, str], dict[str, Any]]:
+    waiting: dict[tuple[str, str], dict[str, Any]] = session.info.setdefault("answers", {})
+    return waiting
+
+
+def _write(session: Session) -> None:
+    insert_all(session, KeptAnswer, list(session.info.pop("answers").values()))
 
 
 def sealed(session: Session, caller: str, key: str, body: bytes) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Index, Select, bindparam, false, or_, sql, text, true
+from sqlalchemy import Index, Select, false, or_, sql, text, true
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from twinning import catalogue, lifecycle, repeats, work
@@ -300,11 +300,11 @@ def public(listing: Listing) -> ListingPublic:
 
 def repeated(session: Session, listing: Listing) -> list[Like]:
     """Give other listings of its city that say nearly the same as one whose words were just taken in."""
-    ids = repeats.sharing_a_mark(session, listing.id)
-    if not ids:
+    marked = repeats.asked_for(session, listing.id)
+    if marked is None:
         return []
     text = _written(listing)
-    others = session.connection().execute(_texts_of(), {"ids": ids}).mappings()
+    others = session.connection().execute(_alike(), marked).mappings()
     return [
         Like(other["id"], other["kind"], other["title"])
         for other in others
@@ -313,11 +313,10 @@ def repeated(session: Session, listing: Listing) -> list[Like]:
 
 
 @cache
-def _texts_of() -> Select[Any]:
-    """Build the statement once that reads what some listings say, in the order of their ids."""
-    named = col(Listing.id).in_(bindparam("ids", expanding=True))
+def _alike() -> Select[Any]:
+    """Build the statement once that reads what others with a mark of one's say: each registration asks it."""
     columns = (table_of(Listing).c[name] for name in ("id", "kind", *_TEXTS))
-    return sql.select(*columns).where(named).order_by(col(Listing.id))
+    return sql.select(*columns).where(col(Listing.id).in_(repeats.sharing())).order_by(col(Listing.id))
 
 
 def marks_of(listing: Listing) -> list[int]:

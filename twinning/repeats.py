@@ -10,10 +10,9 @@ import heapq
 import re
 import zlib
 from collections.abc import Sequence
-from functools import cache
 from hashlib import blake2b
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 from rapidfuzz.distance import Indel
 from sqlalchemy import BigInteger, Select, bindparam, delete, select
@@ -61,18 +60,16 @@ def is_repeat(text: str, other: str) -> bool:
     return similarity >= NEARLY
 
 
-def sharing_a_mark(session: Session, listing_id: str) -> Sequence[str]:
-    """Give the ids of a few others that share a mark with one marked in this transaction, oldest first."""
+def asked_for(session: Session, listing_id: str) -> dict[str, Any] | None:
+    """Give what `sharing` asks for with one marked in this transaction; None for one without marks."""
     marks = session.info["marks"][listing_id][0]
     if not marks:
-        return []
-    named = {"besides": listing_id} | {f"mark_{place}": marks[place % len(marks)] for place in range(MARKS)}
-    return session.connection().execute(_sharing(), named).scalars().all()
+        return None
+    return {"besides": listing_id} | {f"mark_{place}": marks[place % len(marks)] for place in range(MARKS)}
 
 
-@cache
-def _sharing() -> Select[str]:
-    """Build the statement once that finds who bears one of some marks: each registration asks it."""
+def sharing() -> Select[str]:
+    """Lay out the question for the ids of a few others that share a mark with one, the oldest."""
     marks = [bindparam(f"mark_{place}", type_=BigInteger) for place in range(MARKS)]
     query = select(col(ListingMark.listing_id)).where(
         col(ListingMark.mark).in_(marks), col(ListingMark.listing_id) != bindparam("besides")
