@@ -7,7 +7,7 @@ one transaction, and only if no other worker has kept anything since the look; e
 So the lists are always those of one definite version, and doing it twice changes nothing.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,8 @@ SMALL = 200
 
 FINDERS = {SuggestionKind.STUDY_VISIT: study_visits_for, SuggestionKind.TWINNING: twinnings_for}
 
+# A suggestion as all know it before it has an id: its kind and its cities.
+Named = tuple[SuggestionKind, str]
 
 # Scores that differ by less are the same but for the order in which their parts were added.
 EXACT = 1e-10
@@ -131,26 +133,11 @@ def _find(
         for city in sorted(some)
     }
     pairs = {(pair.kind, pair_key(pair)): pair for found in made.values() for pair in found}
-    live = {
-        (kind, key): row
-        for kind in cities
-        for key, row in standing.live_pairs(session, kind, [key for its, key in pairs if its is kind]).items()
-    }
-    wanted = {
-        key: (pair, asked.min_band)
-        for key, pair in pairs.items()
-        if key not in live or not _as_told(corpus, live[key], pair, asked)
-    }
-    beside = {row.id: row for row in resting if (row.kind, row.pair_key) not in pairs}
-    now = {row.id: pair_between(corpus, row) for row in beside.values()}
-    others = {
-        row.id: (now[row.id], Band(row.min_band))
-        for row in beside.values()
-        if (pair := now[row.id]) is None or not _as_told(corpus, row, pair, asked)
-    }
-    explained = _explain(
-        keeper, session, [*wanted.values(), *((p, least) for p, least in others.values() if p)]
-    )
+    wanted = _news_on_lists(corpus, session, asked, pairs)
+    beside = [row for row in resting if (row.kind, row.pair_key) not in pairs]
+    others = {row.id: (pair, Band(row.min_band)) for row, pair in _news_beside(corpus, asked, beside)}
+    told = [*wanted.values(), *((pair, least) for pair, least in others.values() if pair)]
+    explained = _explain(keeper, session, told)
     needs = _needs_of(corpus, cities[SuggestionKind.STUDY_VISIT])
     unmet = {need for need in needs if not corpus.is_met(need, asked.min_band)}
     return Found(
@@ -165,6 +152,31 @@ def _find(
         counted=list(keeper.counted),
         themes=themes_of(session, asked.changed.listings),
     )
+
+
+def _news_on_lists(
+    corpus: Corpus, session: Session, asked: Asked, pairs: Mapping[Named, Pair]
+) -> dict[Named, tuple[Pair, Band]]:
+    """Give those pairs on lists that are new, or no longer as they were told."""
+    live: dict[Named, Suggestion] = {}
+    for kind in FINDERS:
+        keys = [key for its, key in pairs if its is kind]
+        live |= {(kind, key): row for key, row in standing.live_pairs(session, kind, keys).items()}
+    return {
+        key: (pair, asked.min_band)
+        for key, pair in pairs.items()
+        if key not in live or not _as_told(corpus, live[key], pair, asked)
+    }
+
+
+def _news_beside(
+    corpus: Corpus, asked: Asked, beside: Sequence[Suggestion]
+) -> Iterator[tuple[Suggestion, Pair | None]]:
+    """Give the suggestions beside the lists that are no longer as told, and what they are now."""
+    for row in {row.id: row for row in beside}.values():
+        pair = pair_between(corpus, row)
+        if pair is None or not _as_told(corpus, row, pair, asked):
+            yield row, pair
 
 
 def _needs_of(corpus: Corpus, learners: Collection[str]) -> set[str]:
@@ -202,9 +214,7 @@ def _as_told(corpus: Corpus, row: Suggestion, pair: Pair, asked: Asked) -> bool:
     return abs(row.told_score - pair.score) < NEWS and abs(row.score - pair.score) <= asked.drift
 
 
-def _explain(
-    keeper: Keeper, session: Session, pairs: Sequence[tuple[Pair, Band]]
-) -> dict[tuple[SuggestionKind, str], Proposal]:
+def _explain(keeper: Keeper, session: Session, pairs: Sequence[tuple[Pair, Band]]) -> dict[Named, Proposal]:
     """Explain each pair once, however many lists it is on."""
     once = {(pair.kind, pair_key(pair)): (pair, least) for pair, least in pairs}
     return dict(zip(once, proposals(keeper, session, list(once.values())), strict=True))
@@ -284,7 +294,7 @@ def keep(session: Session, found: Found) -> Told:
     return writer.told
 
 
-def _live(session: Session, found: Found) -> dict[tuple[SuggestionKind, str], Suggestion]:
+def _live(session: Session, found: Found) -> dict[Named, Suggestion]:
     """Read what stands of the pairs on the lists; raises `Overtaken` when one has gone since the look."""
     wanted = {(kind, key) for (kind, _), keys in found.lists.items() for key in keys}
     live = {

@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,8 +70,23 @@ def knows_one_column_more() -> None:
     Attempt.__mapper__.add_property("sent_by", version)  # type: ignore[attr-defined]
 
 
+def matches_city_by_city() -> None:
+    """Make a block of each city of a round, and take `PAUSE_S` over it, so that there is a middle to hit."""
+    from services.matcher import rounds
+
+    match_block, pause_s = rounds.match_block, float(os.environ["PAUSE_S"])
+
+    def take_longer(*given: Any) -> Any:
+        time.sleep(pause_s)
+        return match_block(*given)
+
+    rounds.NEEDS_IN_A_BLOCK = 1
+    rounds.match_block = take_longer
+
+
 CHANGES: dict[str, Callable[[], None]] = {
-    change.__name__: change for change in (dies_before_the_bell, looks_up_in_a_table, knows_one_column_more)
+    change.__name__: change
+    for change in (dies_before_the_bell, looks_up_in_a_table, knows_one_column_more, matches_city_by_city)
 }
 
 
