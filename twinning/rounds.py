@@ -252,17 +252,6 @@ def in_a_round(session: Session, suggestion_id: str) -> bool:
     return session.exec(query.limit(1)).first() is not None
 
 
-def suggestions_of(session: Session, round_id: str) -> Sequence[Suggestion]:
-    """Give what a round proposes, best first."""
-    query = (
-        select(Suggestion)
-        .join(RoundSuggestion, col(RoundSuggestion.suggestion_id) == Suggestion.id)
-        .where(RoundSuggestion.round_id == round_id)
-        .order_by(col(RoundSuggestion.place))
-    )
-    return session.exec(query).all()
-
-
 def proposed_ids(round_id: str) -> Any:
     """Ask for the ids of what a round proposes, as a part of another question."""
     return select(RoundSuggestion.suggestion_id).where(RoundSuggestion.round_id == round_id)

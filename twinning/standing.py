@@ -6,7 +6,6 @@ Each takes many cities, pairs or listings at once, since one change can touch th
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import exists
 from sqlmodel import Session, col, select
 
 from twinning.many_rows import in_batches
@@ -80,11 +79,3 @@ def with_cities(session: Session, city_ids: Collection[str]) -> Sequence[Suggest
     named = select(SuggestionCity.suggestion_id).where(col(SuggestionCity.city_id).in_(city_ids))
     query = select(Suggestion).where(col(Suggestion.id).in_(named), col(Suggestion.status).in_(OPEN))
     return session.exec(query.order_by(col(Suggestion.id))).all()
-
-
-def all_listed(session: Session) -> Sequence[Suggestion]:
-    """Give every suggestion that some city's list holds."""
-    listed = exists().where(
-        col(SuggestionCity.suggestion_id) == Suggestion.id, col(SuggestionCity.listed).is_(True)
-    )
-    return session.exec(select(Suggestion).where(listed).order_by(col(Suggestion.id))).all()

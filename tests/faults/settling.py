@@ -12,7 +12,8 @@ from services.matcher.matching import ALL
 from services.matcher.proposing import pair_key
 from tests.faults.house import House
 from tests.faults.parts import eventually
-from twinning import standing, work
+from tests.standing import all_listed
+from twinning import work
 from twinning.database import now
 from twinning.endpoints import Delivery, WebhookEndpoint
 from twinning.settings import Settings
@@ -92,7 +93,7 @@ def assert_as_from_nothing(house: House) -> int:
     keeper = Keeper()
     with house.database.snapshot() as session:
         keeper.cut(session)
-        stands = {(row.kind, row.pair_key): row.score for row in standing.all_listed(session)}
+        stands = {(row.kind, row.pair_key): row.score for row in all_listed(session)}
     expected = {
         (pair.kind, pair_key(pair)): pair.score
         for kind in (SuggestionKind.STUDY_VISIT, SuggestionKind.TWINNING)

@@ -11,8 +11,9 @@ from sqlmodel import col, select, update
 
 from services.matcher.matching import ALL, Matcher
 from tests.catalogues import Catalogue
+from tests.standing import all_listed
 from twinning import catalogue as change_log
-from twinning import deadlines, listings, outbox, standing, work
+from twinning import deadlines, listings, outbox, work
 from twinning.database import Database, now
 from twinning.keys import Caller
 from twinning.lifecycle import CONFIRM_EVERY, PATIENCE
@@ -64,7 +65,7 @@ def test_a_need_expires_with_its_event_and_its_suggestions(database: Database) -
 
     row = read(database, need)
     with database.snapshot() as session:
-        standing_ones = standing.all_listed(session)
+        standing_ones = all_listed(session)
     assert on_its_last_day == ListingState.PUBLISHED
     assert (row.state, row.version) == (ListingState.EXPIRED, 2)
     assert standing_ones == []
@@ -94,7 +95,7 @@ def test_a_later_day_brings_a_need_back(database: Database) -> None:
     matcher.take()
 
     with database.snapshot() as session:
-        assert len(standing.all_listed(session)) == 1
+        assert len(all_listed(session)) == 1
     assert read(database, need).state == ListingState.PUBLISHED
 
 
@@ -188,7 +189,7 @@ def test_a_practice_that_nobody_confirms_goes_stale_and_is_paused(database: Data
         states.append((row.stale, row.state))
     matcher.take()
     with database.snapshot() as session:
-        fallen = standing.all_listed(session)
+        fallen = all_listed(session)
     with database.transaction() as session:
         listings.confirm(session, session.get_one(Listing, practice))
     matcher.take()
@@ -198,7 +199,7 @@ def test_a_practice_that_nobody_confirms_goes_stale_and_is_paused(database: Data
     assert fallen == []
     assert (row.stale, row.state, row.confirm_by) == (False, "published", today + CONFIRM_EVERY)
     with database.snapshot() as session:
-        assert len(standing.all_listed(session)) == 1
+        assert len(all_listed(session)) == 1
     assert told(database) == [
         "suggestion.created",
         "practice.updated",

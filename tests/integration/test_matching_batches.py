@@ -6,7 +6,8 @@ from sqlmodel import select
 from services.matcher.engine.text import ANALYSIS
 from services.matcher.matching import Matcher
 from tests.catalogues import Catalogue
-from twinning import catalogue, listing_batches, standing, work
+from tests.standing import all_listed
+from twinning import catalogue, listing_batches, work
 from twinning.database import Database
 from twinning.forms import NeedCreate, PracticeCreate
 from twinning.lifecycle import Hand
@@ -53,7 +54,7 @@ def test_a_file_asks_for_its_matching_in_few_units(database: Database) -> None:
     assert units == dict.fromkeys((ids[0], ids[MATCHED_TOGETHER]), Work.MATCH_BATCH)
     assert _units(database) == {}
     with database.snapshot() as session:
-        [row] = standing.all_listed(session)
+        [row] = all_listed(session)
     assert {row.reasons[0]["need_id"], row.reasons[0]["practice_id"]} <= set(ids)
 
 

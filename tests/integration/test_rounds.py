@@ -12,7 +12,8 @@ from services.matcher.assembling import gini
 from services.matcher.matching import Matcher
 from tests.catalogues import Catalogue
 from tests.integration.test_suggesting import TEXTS
-from twinning import outbox, rounds, standing, suggestions
+from tests.standing import all_listed, suggestions_of
+from twinning import outbox, rounds, suggestions
 from twinning.database import Database
 from twinning.events import EventType
 from twinning.keys import Caller
@@ -44,7 +45,7 @@ def read(database: Database, round_id: str) -> tuple[RoundPublic, list[tuple[str
     """Read a round and what it proposes."""
     with database.snapshot() as session:
         row = session.get_one(MatchingRound, round_id)
-        found = rounds.suggestions_of(session, round_id)
+        found = suggestions_of(session, round_id)
         return rounds.public(session, row), [(each.pair_key, each.score) for each in found]
 
 
@@ -58,7 +59,7 @@ def test_a_round_proposes_what_stands_best_first(database: Database, cities: lis
 
     shown, found = read(database, round_id)
     with database.snapshot() as session:
-        stands = {row.pair_key for row in standing.all_listed(session) if row.kind == "study_visit"}
+        stands = {row.pair_key for row in all_listed(session) if row.kind == "study_visit"}
     assert cities
     assert shown.state is RoundState.COMPLETED
     assert {key for key, _ in found} == stands
@@ -71,13 +72,13 @@ def test_a_round_adds_and_withdraws_nothing(database: Database, cities: list[str
     matcher = Matcher(database, Settings(), "m1")
     matcher.take()
     with database.snapshot() as session:
-        before = {row.id for row in standing.all_listed(session)}
+        before = {row.id for row in all_listed(session)}
 
     round_id = ask(database, RoundRequest(kind=SuggestionKind.STUDY_VISIT, min_band=Band.WEAK, per_city=50))
     matcher.take()
 
     with database.snapshot() as session:
-        after = {row.id for row in standing.all_listed(session)}
+        after = {row.id for row in all_listed(session)}
         told = [event.type for event in outbox.feed(session, STAFF, 0, [], 200)]
     assert cities
     assert before == after
@@ -130,7 +131,7 @@ def told(database: Database, round_id: str) -> str:
     """All that a round says of itself and of what it proposes, as text."""
     with database.snapshot() as session:
         shown = rounds.public(session, session.get_one(MatchingRound, round_id))
-        found = rounds.suggestions_of(session, round_id)
+        found = suggestions_of(session, round_id)
         assert shown.summary is not None
         parts = [(row.pair_key, row.score, row.band, row.directions, row.reasons) for row in found]
         return json.dumps([shown.summary.model_dump(mode="json"), parts])
@@ -146,9 +147,7 @@ def test_a_round_of_some_countries_makes_their_lists_only(database: Database, ci
 
     with database.snapshot() as session:
         learners = {
-            one["learner_city_id"]
-            for row in rounds.suggestions_of(session, round_id)
-            for one in row.directions
+            one["learner_city_id"] for row in suggestions_of(session, round_id) for one in row.directions
         }
     assert learners <= {cities[0]}
     assert read(database, round_id)[0].summary is not None
@@ -243,7 +242,7 @@ def test_a_balanced_round_asks_nobody_too_often(
 
     shown, found = read(database, round_id)
     with database.snapshot() as session:
-        rows = rounds.suggestions_of(session, round_id)
+        rows = suggestions_of(session, round_id)
         roles = [(city["city_id"], city["role"]) for row in rows for city in row.cities]
         version = {row.catalogue_version for row in rows}
     assert shown.state is RoundState.COMPLETED
@@ -313,7 +312,7 @@ def test_a_round_of_seminars_gathers_cities_of_both_regions(
 
     shown, _ = read(database, round_id)
     with database.snapshot() as session:
-        [row] = rounds.suggestions_of(session, round_id)
+        [row] = suggestions_of(session, round_id)
     roles = {city["city_id"]: city["role"] for city in row.cities}
     assert roles == dict.fromkeys(ids[:2], "host") | dict.fromkeys(ids[2:], "participant")
     assert {way["learner_city_id"] for way in row.directions} == set(ids[2:])
@@ -337,7 +336,7 @@ def test_a_seminar_is_made_once_follows_its_cities_and_falls_with_its_ground(
     matcher.take()
     first, second = (read(database, each)[1] for each in asked)
     with database.snapshot() as session:
-        [row] = rounds.suggestions_of(session, asked[0])
+        [row] = suggestions_of(session, asked[0])
         feed = outbox.feed(session, STAFF, 0, [], 200)
         before = feed[-1].sequence
     assert first == second != []

@@ -16,8 +16,9 @@ from services.matcher.keeping import Keeper
 from services.matcher.matching import ALL, Matcher
 from services.matcher.proposing import pair_key
 from tests.catalogues import Catalogue
+from tests.standing import all_listed
 from twinning import catalogue as change_log
-from twinning import listings, outbox, standing, work
+from twinning import listings, outbox, work
 from twinning.database import Database
 from twinning.forms import PracticeCreate
 from twinning.keys import Caller
@@ -64,7 +65,7 @@ def test_a_practice_that_answers_a_need_is_suggested_once_with_its_reasons(datab
     matcher.take()
 
     with database.snapshot() as session:
-        [row] = standing.all_listed(session)
+        [row] = all_listed(session)
         events = [event.type for event in outbox.feed(session, STAFF, 0, [], 10)]
     [reason] = row.reasons
     assert [city["role"] for city in row.cities] == ["host", "visitor"]
@@ -85,7 +86,7 @@ def test_two_cities_of_one_region_are_never_suggested(database: Database) -> Non
     Matcher(database, Settings(), "m1").take()
 
     with database.snapshot() as session:
-        assert standing.all_listed(session) == []
+        assert all_listed(session) == []
         assert session.get_one(Listing, need).unmet is True
 
 
@@ -102,7 +103,7 @@ def test_a_withdrawn_practice_takes_its_suggestions_with_it(database: Database) 
     matcher.take()
 
     with database.snapshot() as session:
-        assert standing.all_listed(session) == []
+        assert all_listed(session) == []
         assert session.get_one(Listing, need).unmet is True
         events = [event.type for event in outbox.feed(session, STAFF, 0, [], 10)]
     assert events == ["suggestion.created", "suggestion.withdrawn"]
@@ -122,7 +123,7 @@ def test_changed_conditions_take_and_give_suggestions(database: Database) -> Non
         made.change(practice, hosting=hosting)
         matcher.take()
         with database.snapshot() as session:
-            seen.append((len(standing.all_listed(session)), session.get_one(Listing, need).unmet))
+            seen.append((len(all_listed(session)), session.get_one(Listing, need).unmet))
 
     assert seen == [(0, True), (1, False), (0, True), (1, False)]
 
@@ -140,7 +141,7 @@ def test_partners_by_either_word_are_left_out(database: Database) -> None:
     matcher.take()
 
     with database.snapshot() as session:
-        assert standing.all_listed(session) == []
+        assert all_listed(session) == []
 
 
 def test_a_worker_that_starts_reads_counts_and_not_texts(database: Database) -> None:
@@ -249,7 +250,7 @@ def test_standing_suggestions_equal_a_round_from_nothing(
     fresh = Keeper()
     with database.snapshot() as session:
         fresh.cut(session)
-        stands = {(row.kind, row.pair_key): row for row in standing.all_listed(session)}
+        stands = {(row.kind, row.pair_key): row for row in all_listed(session)}
     expected = {(pair.kind, pair_key(pair)): pair for pair in _round_from_nothing(fresh)}
     assert stands.keys() == expected.keys()
     for key, pair in expected.items():
