@@ -25,7 +25,7 @@ from sqlmodel import Session, select
 
 from services.matcher.matching import ALL, Matcher
 from twinning import cities, keys, listings, rounds, work
-from twinning.cities import CityCreate
+from twinning.city_shapes import CityCreate
 from twinning.database import Database, now
 from twinning.forms import NeedCreate, PracticeCreate, PracticeUpdate
 from twinning.keys import ApiKeyCreate

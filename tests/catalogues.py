@@ -4,7 +4,8 @@
 from typing import Any
 
 from twinning import cities, listings
-from twinning.cities import City, CityCreate, CityUpdate
+from twinning.cities import City
+from twinning.city_shapes import CityCreate, CityUpdate
 from twinning.database import Database
 from twinning.forms import NeedCreate, NeedUpdate, PracticeCreate, PracticeUpdate
 from twinning.listings import Listing

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cities: their table, their shapes, how they change; a city's region follows from its country."""
+"""Cities: their table, how they change, how they are found; a city's region follows from its country."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,30 +7,16 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Final
 
-from pydantic import Field as ShapeField
 from sqlalchemy import Index, Select, bindparam, or_, sql, text
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from twinning import catalogue, gazetteer, namesakes, work
 from twinning.catalogue import Subject
 from twinning.city_names import Named, is_same
+from twinning.city_shapes import CityCreate, CityOwned, CityPublic, Contact
 from twinning.database import HELD, is_id, new_id, now
 from twinning.dialects import Id, Instant, Json
 from twinning.errors import Conflict, NotFound
-from twinning.fields import (
-    Count,
-    CountryCode,
-    Email,
-    Languages,
-    Latitude,
-    Line,
-    Lines,
-    Longitude,
-    Reference,
-    Shape,
-    Text,
-    Website,
-)
 from twinning.many_rows import in_batches
 from twinning.pages import page
 from twinning.reference import region_of
@@ -71,64 +57,6 @@ class City(SQLModel, table=True):
     version: int = 1
     created_at: datetime = Field(default_factory=now, sa_type=Instant)
     updated_at: datetime = Field(default_factory=now, sa_type=Instant)
-
-
-class Contact(Shape):
-    """Whom to write to; shown to staff, the city, its coordinators, and a partner once introduced."""
-
-    name: Line
-    email: Email
-
-
-class CityCreate(Shape):
-    """A city to be registered."""
-
-    name: Line
-    country: CountryCode
-    external_ref: Reference | None = None
-    languages: Languages = []
-    latitude: Latitude | None = None
-    longitude: Longitude | None = None
-    population: Count | None = None
-    website: Website | None = None
-    summary: Text | None = None
-    networks: Lines = []
-    existing_partners: Lines = []
-    contact: Contact | None = None
-
-
-class CityUpdate(CityCreate):
-    """What may be changed of a city; a field left out stays as it is."""
-
-    name: Line = ""
-    country: CountryCode = ""
-
-
-class CityPublic(Shape):
-    """A city as everyone with a key sees it, and as events show it: without its contact."""
-
-    id: str
-    name: str
-    external_ref: str | None
-    country: str
-    region: Region
-    languages: list[str]
-    latitude: float | None
-    longitude: float | None
-    population: int | None
-    website: str | None
-    summary: str | None
-    networks: list[str]
-    existing_partners: list[str]
-    state: CityState
-    created_at: datetime
-    updated_at: datetime
-
-
-class CityOwned(CityPublic):
-    """A city as those see it who look after it: with its contact."""
-
-    contact: Contact | None = ShapeField(default=None)
 
 
 # A change of these alters which cities may be paired, and so is news for the matching workers.

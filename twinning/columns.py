@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from twinning.cities import CityCreate
+from twinning.city_shapes import CityCreate
 from twinning.forms import NeedCreate, PracticeCreate
 
 BAR: Final = "|"

@@ -25,7 +25,8 @@ from twinning import (
     suggestions,
 )
 from twinning.audit import AuditEntry, AuditPublic
-from twinning.cities import City, CityOwned
+from twinning.cities import City
+from twinning.city_shapes import CityOwned
 from twinning.endpoints import Delivery, WebhookEndpoint
 from twinning.events import EventType
 from twinning.fields import Shape

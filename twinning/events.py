@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from twinning.cities import CityPublic
+from twinning.city_shapes import CityPublic
 from twinning.fields import Shape
 from twinning.imports import ImportPublic
 from twinning.listing_shapes import NeedPublic, PracticePublic

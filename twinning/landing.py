@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from sqlmodel import Session
 
 from twinning import announcements, cities, listing_batches, listings
-from twinning.cities import City, CityCreate
+from twinning.cities import City
+from twinning.city_shapes import CityCreate
 from twinning.columns import CITY_REF, REF
 from twinning.database import HELD
 from twinning.errors import Conflict, Forbidden, Invalid

@@ -1,32 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Listings, that is practices and needs: their table, their shapes, how they change.
+"""Listings, that is practices and needs: their table and how they change.
 
 Both kinds live in one table, since they are registered, matched and withdrawn alike.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
-from functools import cache
 from typing import Any
 
-from sqlalchemy import Index, Select, false, or_, sql, text, true
+from sqlalchemy import Index, false, text, true
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from twinning import catalogue, lifecycle, repeats, work
 from twinning.catalogue import Subject
-from twinning.cities import City
 from twinning.database import HELD, new_id, now
-from twinning.dialects import Id, Instant, Json, holds
+from twinning.dialects import Id, Instant, Json
 from twinning.errors import Conflict, NotFound
 from twinning.forms import NeedCreate, NeedUpdate, PracticeCreate, PracticeUpdate
-from twinning.keys import Caller
 from twinning.languages import ENGLISH, detect
 from twinning.lifecycle import Hand, state_after
-from twinning.listing_shapes import Like, ListingPublic, NeedPublic, PracticePublic
-from twinning.many_rows import table_of
-from twinning.pages import page
+from twinning.listing_shapes import ListingPublic, NeedPublic, PracticePublic
 from twinning.reference import THEMES
-from twinning.terms import ListingKind, ListingState, Region, Work
+from twinning.terms import ListingKind, ListingState, Work
 
 HOUSE = Hand()
 
@@ -98,9 +93,10 @@ _PUBLIC: dict[str, type[PracticePublic | NeedPublic]] = {
     ListingKind.PRACTICE: PracticePublic,
     ListingKind.NEED: NeedPublic,
 }
-_TEXTS = ("title", "description", "challenge", "outcomes", "lessons", "transfer_conditions")
-_DETECTED_FROM = frozenset({*_TEXTS, "languages"})
-TEXTS = frozenset(_TEXTS)
+# What a city writes, in the order in which it is read.
+WRITTEN = ("title", "description", "challenge", "outcomes", "lessons", "transfer_conditions")
+_DETECTED_FROM = frozenset({*WRITTEN, "languages"})
+TEXTS = frozenset(WRITTEN)
 # A change of these alone is nobody's news but the city's, and one of those no matter for the matching.
 UNTOLD = frozenset({"approved", "review_comment"})
 _UNMATCHED = UNTOLD | {"confirmed_at", "confirm_by", "stale", "expires_on"}
@@ -146,7 +142,7 @@ def stays(listing: Listing, wanted: ListingCreate, hand: Hand) -> bool:
 
     A field that is not sent counts as it would be stored: whoever keeps it should take it from the listing.
     """
-    rewritten = any(getattr(wanted, name, None) != getattr(listing, name) for name in _TEXTS)
+    rewritten = any(getattr(wanted, name, None) != getattr(listing, name) for name in WRITTEN)
     until = getattr(wanted, "expires_on", None)
     return lifecycle.stays(listing, wanted.state, until, hand, rewritten=rewritten)
 
@@ -231,46 +227,6 @@ def of_city(session: Session, city_id: str) -> Sequence[Listing]:
     return session.exec(mine.order_by(col(Listing.id)).with_for_update(key_share=True)).all()
 
 
-def listed(
-    session: Session,
-    kind: ListingKind,
-    caller: Caller,
-    most: int,
-    after: str | None = None,
-    *,
-    city_id: str | None = None,
-    country: str | None = None,
-    region: Region | None = None,
-    theme: str | None = None,
-    state: ListingState | None = None,
-    text: str | None = None,
-    external_ref: str | None = None,
-    unmet: bool | None = None,
-    stale: bool | None = None,
-) -> Sequence[Listing]:
-    """Give the listings that a caller may see, by id; `text` is looked for in title and texts."""
-    query = select(Listing).join(City, col(City.id) == Listing.city_id).where(Listing.kind == kind)
-    query = query.where(Listing.state != ListingState.WITHDRAWN)
-    if not caller.is_staff:
-        mine = or_(col(City.id) == caller.city_id, col(City.country).in_(caller.countries))
-        query = query.where(or_(col(Listing.state) == ListingState.PUBLISHED, mine))
-    if theme is not None:
-        query = query.where(holds(session, Listing.themes, theme))
-    if text is not None:
-        found = (col(getattr(Listing, name)).icontains(text, autoescape=True) for name in _TEXTS)
-        query = query.where(or_(*found))
-    equal: dict[Any, Any] = {
-        Listing.city_id: city_id,
-        City.country: country,
-        City.region: region,
-        Listing.state: state,
-        Listing.external_ref: external_ref,
-        Listing.unmet: unmet,
-        Listing.stale: stale,
-    }
-    return page(session, query, col(Listing.id), most, after, equal)
-
-
 def by_reference(
     session: Session, city_id: str, kind: ListingKind, reference: str, *, hold: bool = False
 ) -> Listing | None:
@@ -284,58 +240,29 @@ def by_reference(
     return session.exec(query.with_for_update(key_share=True) if hold else query).first()
 
 
-def needs_about(session: Session, themes: Sequence[str]) -> frozenset[str]:
-    """Give the ids of the published needs that bear any of these themes."""
-    about = or_(*(holds(session, Listing.themes, theme) for theme in themes))
-    query = select(Listing.id).where(
-        Listing.kind == ListingKind.NEED, Listing.state == ListingState.PUBLISHED, about
-    )
-    return frozenset(session.exec(query))
-
-
 def public(listing: Listing) -> ListingPublic:
     """Show a listing."""
     return _PUBLIC[listing.kind].model_validate(listing)
 
 
-def repeated(session: Session, listing: Listing) -> list[Like]:
-    """Give other listings of its city that say nearly the same as one whose words were just taken in."""
-    marked = repeats.asked_for(session, listing.id)
-    if marked is None:
-        return []
-    text = _written(listing)
-    others = session.connection().execute(_alike(), marked).mappings()
-    return [
-        Like(other["id"], other["kind"], other["title"])
-        for other in others
-        if repeats.is_repeat(text, written(dict(other)))
-    ]
-
-
-@cache
-def _alike() -> Select[Any]:
-    """Build the statement once that reads what others with a mark of one's say: each registration asks it."""
-    columns = (table_of(Listing).c[name] for name in ("id", "kind", *_TEXTS))
-    return sql.select(*columns).where(col(Listing.id).in_(repeats.sharing())).order_by(col(Listing.id))
-
-
 def marks_of(listing: Listing) -> list[int]:
     """Mark a listing's words, for those that look for its like."""
-    return repeats.marks_of(listing.city_id, listing.kind, _written(listing))
+    return repeats.marks_of(listing.city_id, listing.kind, written_by(listing))
 
 
-def _written(listing: Listing) -> str:
-    return written({name: getattr(listing, name) for name in _TEXTS})
+def written_by(listing: Listing) -> str:
+    """Lay out what a city wrote, from a listing."""
+    return written({name: getattr(listing, name) for name in WRITTEN})
 
 
 def written(columns: Mapping[str, Any]) -> str:
     """Lay out what a city wrote, from a listing's columns."""
-    return "\n".join(text for name in _TEXTS if (text := columns.get(name)))
+    return "\n".join(text for name in WRITTEN if (text := columns.get(name)))
 
 
 def body_of(listing: Listing) -> str:
     """Lay out what was written under a listing's title."""
-    parts: list[str | None] = [getattr(listing, name) for name in _TEXTS[1:]]
+    parts: list[str | None] = [getattr(listing, name) for name in WRITTEN[1:]]
     return "\n".join(part for part in parts if part)
 
 
@@ -354,7 +281,7 @@ def text_of(listing: Listing) -> str:
 
 def _detect_language(listing: Listing) -> None:
     """Say which language a listing is written in; the labels of its themes are always English."""
-    listing.language = detect(_written(listing), listing.languages)
+    listing.language = detect(written_by(listing), listing.languages)
 
 
 def _touch(session: Session, listing: Listing, changed: Collection[str]) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from twinning.cities import CityCreate
+from twinning.city_shapes import CityCreate
 from twinning.columns import CITY_REF, KIND, REF, SHAPES
 from twinning.forms import NeedCreate, PracticeCreate
 from twinning.rows import MOST_FLAWS, Row, Wrong, wrong

@@ -8,8 +8,19 @@ from sqlmodel import Session
 
 from services.api import access
 from services.api.dependencies import must_match
-from twinning import announcements, audit, cities, handover, idempotency, keys, listings, outbox
-from twinning.cities import City, CityCreate, CityUpdate, Held
+from twinning import (
+    announcements,
+    audit,
+    cities,
+    handover,
+    idempotency,
+    keys,
+    listing_search,
+    listings,
+    outbox,
+)
+from twinning.cities import City, Held
+from twinning.city_shapes import CityCreate, CityUpdate
 from twinning.database import now
 from twinning.errors import Forbidden, Invalid, NotFound
 from twinning.events import CityWithdrawn
@@ -73,7 +84,7 @@ def register_listing(
     """Register a practice or a need of a city; gives it, and those of the city that say nearly the same."""
     city = access.held_city(session, caller, city_id)
     listing = _register(session, city, wanted, caller.hand(moderation=moderation))
-    return listing, listings.repeated(session, listing)
+    return listing, listing_search.repeated(session, listing)
 
 
 def change_listing(
@@ -126,10 +137,10 @@ def replace_listing(
     if listing is None:
         must_match(if_match, 0)
         listing = _register(session, city, wanted, hand)
-        return listing, True, listings.repeated(session, listing)
+        return listing, True, listing_search.repeated(session, listing)
     must_match(if_match, listing.version)
     changed = _change(session, city.country, listing, _whole(wanted, listing, hand), hand)
-    like = listings.repeated(session, listing) if changed & listings.TEXTS else []
+    like = listing_search.repeated(session, listing) if changed & listings.TEXTS else []
     return listing, False, like
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from services.cli.input_files import Place, table_rows
 from services.matcher.engine.exchange import Exchange, exchange_of
-from twinning.cities import CityCreate
+from twinning.city_shapes import CityCreate
 from twinning.forms import NeedCreate, PracticeCreate
 from twinning.languages import detect
 from twinning.records import Record, record_of

@@ -16,9 +16,10 @@ from services.matcher.engine.pairing import propose
 from services.matcher.engine.store import NEED
 from services.matcher.keeping import Keeper, rows_of
 from services.matcher.proposing import proposals
-from twinning import listings, outbox, rounds
+from twinning import outbox, rounds
 from twinning.cities import City
 from twinning.events import MatchingRoundFailed
+from twinning.listing_search import needs_about
 from twinning.proposals import Direction, Proposal, Reason, SuggestedCity
 from twinning.rounds import MatchingRound, RoundRequest
 from twinning.terms import Assignment, Band, RoundState, SuggestionKind
@@ -97,7 +98,7 @@ def scope_of(keeper: Keeper, session: Session, wanted: RoundRequest) -> Scope:
     if wanted.countries:
         rows = rows_of(session, City, cities)
         cities = sorted(row.id for row in rows if row.country in wanted.countries)
-    only = listings.needs_about(session, wanted.themes) if wanted.themes else None
+    only = needs_about(session, wanted.themes) if wanted.themes else None
     needs = {str(need) for city in cities for need in corpus.listings(city, NEED)}
     needs = needs if only is None else needs & only
     needs = {need for need in needs if corpus.exchange(need).takes_part(wanted.kind)}

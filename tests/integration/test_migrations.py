@@ -12,8 +12,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import TextClause, inspect, text
 from sqlmodel import SQLModel
 
-from twinning import cities, listings
-from twinning.cities import CityCreate
+from twinning import cities, listing_search, listings
+from twinning.city_shapes import CityCreate
 from twinning.database import Database
 from twinning.errors import Conflict
 from twinning.forms import PracticeCreate
@@ -92,7 +92,7 @@ def test_cities_and_listings_that_were_there_are_found(empty_database_url: str) 
             cities.register(session, CityCreate(name="Okoyama", country="JP"))
         cities.register(session, CityCreate(name="Kurashiki", country="JP"))
         again = PracticeCreate(title="Circles", description=str(listing["description"]))
-        like = listings.repeated(session, listings.register(session, "c", again))
+        like = listing_search.repeated(session, listings.register(session, "c", again))
     downgrade(empty_database_url, "0004")
     with database.engine.connect() as connection:
         kept = {row.id for row in connection.execute(text("SELECT id FROM listing"))}

@@ -8,7 +8,7 @@ import pytest
 from sqlmodel import Session, select
 
 from twinning import cities, keys, outbox
-from twinning.cities import CityCreate, CityUpdate
+from twinning.city_shapes import CityCreate, CityUpdate
 from twinning.database import Database
 from twinning.endpoints import Delivery, WebhookEndpoint, new_secrets
 from twinning.events import CityRegistered, CityUpdated

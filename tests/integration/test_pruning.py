@@ -15,7 +15,7 @@ from tests import factories
 from tests.hooks import settings_for, subscribe
 from twinning import catalogue, cities, deliveries, listings, outbox, outcomes, pruning, rounds, work
 from twinning.catalogue import Change, Subject, TermCounts
-from twinning.cities import CityCreate
+from twinning.city_shapes import CityCreate
 from twinning.database import Database, now
 from twinning.endpoints import Attempt, Delivery
 from twinning.events import CityRegistered

@@ -26,7 +26,7 @@ from tests.hooks import (
 from tests.receiver import Receiver
 from tests.servers import Server
 from twinning import catalogue_examples, endpoints, outbox, replays, switching, work
-from twinning.cities import CityPublic
+from twinning.city_shapes import CityPublic
 from twinning.database import Database, now
 from twinning.endpoints import Delivery, WebhookEndpoint
 from twinning.events import CityRegistered

@@ -12,7 +12,7 @@ from services.api.routes import deliveries, endpoints, events, health, previews,
 from services.api.webhooks import EVENT_TYPES
 from twinning import (
     audit,
-    cities,
+    city_shapes,
     dossier,
     examples,
     imports,
@@ -27,7 +27,7 @@ from twinning import (
 from twinning import previews as asked_previews
 
 MODULES = (
-    deliveries, endpoints, events, health, previews, reference, audit, cities, dossier, keys, listings,
+    deliveries, endpoints, events, health, previews, reference, audit, city_shapes, dossier, keys, listings,
     listing_shapes, rounds, subscriptions, replays, suggestions, asked_previews, imports,
 )  # fmt: skip
 SHAPES = {name: getattr(module, name) for module in MODULES for name in vars(module)} | {"Problem": Problem}

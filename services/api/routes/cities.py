@@ -10,7 +10,8 @@ from services.api import commands
 from services.api.dependencies import Db, Filter, Identifier, IfMatch, Listed, Page, Who, etag, page
 from services.api.transactions import KeyedRoute
 from twinning import cities
-from twinning.cities import City, CityCreate, CityOwned, CityPublic, CityUpdate
+from twinning.cities import City
+from twinning.city_shapes import CityCreate, CityOwned, CityPublic, CityUpdate
 from twinning.fields import CountryCode, Shape
 from twinning.keys import Caller
 from twinning.terms import Region

@@ -23,7 +23,7 @@ from services.api.dependencies import (
     page,
 )
 from services.api.transactions import KeyedRoute
-from twinning import cities, listing_shapes, listings
+from twinning import cities, listing_search, listing_shapes, listings
 from twinning.fields import CountryCode, Theme
 from twinning.forms import NeedCreate, NeedUpdate, PracticeCreate, PracticeUpdate
 from twinning.keys import Caller
@@ -171,7 +171,7 @@ def _router(kind: ListingKind, shapes: _Shapes) -> APIRouter:
         """List what is published, and what else this key looks after; `text` is looked for in the texts."""
         after = wanted.after(str) or (None,)
         filters = wanted.model_dump(exclude={"limit", "cursor"})
-        rows = listings.listed(session, kind, caller, wanted.limit + 1, after[0], **filters)
+        rows = listing_search.listed(session, kind, caller, wanted.limit + 1, after[0], **filters)
         return page(wanted, rows, _each_shown(session, caller, rows), lambda listing: [listing.id])
 
     @router.get(f"/{many}/{{listing_id}}", response_model=read_as, name=f"read_{kind}")
