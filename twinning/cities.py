@@ -112,6 +112,7 @@ def change(session: Session, city: City, wanted: CityCreate, *, force: bool = Fa
     for name in changed:
         setattr(city, name, columns[name])
     if changed:
+        session.info.pop("held", None)
         city.version += 1
         city.updated_at = now()
         session.add(city)
@@ -125,6 +126,7 @@ def change(session: Session, city: City, wanted: CityCreate, *, force: bool = Fa
 
 def withdraw(session: Session, city: City) -> None:
     """Take a city out and erase its contact."""
+    session.info.pop("held", None)
     city.state = CityState.WITHDRAWN
     city.contact_name = city.contact_email = None
     city.version += 1
@@ -153,10 +155,20 @@ def get(session: Session, city_id: str, *, hold: bool = False) -> City:
 
 def hold(session: Session, city_id: str) -> Held:
     """Hold a registered city until the commit, for those who add to it and change nothing of it itself."""
-    row = session.connection().execute(_holding(), {"city_id": city_id}).first()
-    if row is None:
-        raise NotFound(ABSENT)
-    return Held(row.id, row.country)
+    held: dict[str, Held] = session.info.setdefault("held", {})
+    if city_id not in held:
+        row = session.connection().execute(_holding(), {"city_id": city_id}).first()
+        if row is None:
+            raise NotFound(ABSENT)
+        held[city_id] = Held(row.id, row.country)
+    return held[city_id]
+
+
+def foresee(session: Session, city_ids: Collection[str]) -> None:
+    """Hold all at once those of these cities that nobody else holds; `hold` knows of each then."""
+    if city_ids:
+        rows = session.connection().execute(_holding_free(), {"city_ids": sorted(city_ids)})
+        session.info.setdefault("held", {}).update((row.id, Held(row.id, row.country)) for row in rows)
 
 
 @cache
@@ -164,6 +176,14 @@ def _holding() -> Select[str, str]:
     """Build the statement once that holds a city: each registration of a listing asks it."""
     named = (col(City.id) == bindparam("city_id"), col(City.state) == CityState.REGISTERED)
     return sql.select(col(City.id), col(City.country)).where(*named).with_for_update(key_share=True)
+
+
+@cache
+def _holding_free() -> Select[str, str]:
+    """Build the statement once that holds several cities, in order, but for those that are held."""
+    named = col(City.id).in_(bindparam("city_ids", expanding=True))
+    query = sql.select(col(City.id), col(City.country)).where(named, col(City.state) == CityState.REGISTERED)
+    return query.order_by(col(City.id)).with_for_update(key_share=True, skip_locked=True)
 
 
 def named(session: Session, names: Collection[str], *, hold: bool = False) -> dict[str, City]:

@@ -7,7 +7,7 @@ The only file that knows it; all others ask here.
 import hashlib
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -194,6 +194,9 @@ def clock(session: Session) -> datetime:
 
 # Written once, and asked without a flush of what is not written yet: each request with a key asks it.
 _TRY_LOCK = select(func.pg_try_advisory_xact_lock(bindparam("number", type_=BigInteger)))
+_TRY_LOCKS = text(
+    "SELECT number, pg_try_advisory_xact_lock(number) FROM unnest(CAST(:numbers AS bigint[])) AS number"
+)
 
 
 def try_lock(session: Session, name: str) -> bool:
@@ -203,7 +206,18 @@ def try_lock(session: Session, name: str) -> bool:
     """
     if is_sqlite(session):
         return True
+    tried: dict[str, bool] = session.info.get("tried", {})
+    if name in tried:
+        return tried[name]
     return bool(session.connection().execute(_TRY_LOCK, {"number": _number_of(name)}).scalar_one())
+
+
+def try_locks(session: Session, names: Sequence[str]) -> None:
+    """Take many such locks at once, those that are free; `try_lock` knows of each then."""
+    if names and not is_sqlite(session):
+        numbers = {_number_of(name): name for name in names}
+        rows = session.connection().execute(_TRY_LOCKS, {"numbers": list(numbers)})
+        session.info["tried"] = {numbers[number]: taken for number, taken in rows}
 
 
 def lock(session: Session, name: str) -> None:

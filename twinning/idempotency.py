@@ -3,6 +3,7 @@
 
 import hashlib
 import json
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -43,6 +44,11 @@ _IS_THERE = select(col(KeptAnswer.status)).where(
     col(KeptAnswer.caller) == bindparam("caller"), col(KeptAnswer.key) == bindparam("key")
 )
 
+_WHICH_ARE_THERE = select(col(KeptAnswer.caller), col(KeptAnswer.key)).where(
+    col(KeptAnswer.caller).in_(bindparam("callers", expanding=True)),
+    col(KeptAnswer.key).in_(bindparam("keys", expanding=True)),
+)
+
 
 def request_hash(method: str, path: str, query: str, body: bytes) -> str:
     """Hash what was asked, so that a key used again for something else is noticed."""
@@ -51,10 +57,20 @@ def request_hash(method: str, path: str, query: str, body: bytes) -> str:
     return hashlib.sha256(b"\0".join((method.encode(), place.encode(), body))).hexdigest()
 
 
+def foresee(session: Session, claimed: AbstractSet[tuple[str, str]]) -> None:
+    """Find for all at once which keys of callers have no answer; their locks are held, so none comes."""
+    if claimed:
+        callers, keys = (sorted({*names}) for names in zip(*claimed, strict=True))
+        rows = session.connection().execute(_WHICH_ARE_THERE, {"callers": callers, "keys": keys})
+        session.info["unanswered"] = dict.fromkeys(claimed - {tuple(row) for row in rows})
+
+
 def find(session: Session, caller: str, key: str) -> KeptAnswer | None:
     """Find the first answer under a key; one older than a day is forgotten."""
     if (waiting := _waiting(session).get((caller, key))) is not None:
         return KeptAnswer(**waiting)
+    if (caller, key) in session.info.get("unanswered", ()):
+        return None
     if session.connection().execute(_IS_THERE, {"caller": caller, "key": key}).first() is None:
         return None
     row = session.get(KeptAnswer, (caller, key))

@@ -19,6 +19,7 @@ import structlog
 from sqlmodel import Session
 from starlette.responses import Response
 
+from services.api.foresight import Foreseen, foresee
 from twinning.database import Database
 from twinning.dialects import would_wait
 
@@ -32,10 +33,11 @@ Work = Callable[[Session], Response]
 class Waiting:
     """A write that waits, and what became of it: an answer, an error, or neither: it is to be done alone."""
 
-    __slots__ = ("answer", "error", "future", "loop", "work")
+    __slots__ = ("answer", "error", "foreseen", "future", "loop", "work")
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, foreseen: Foreseen) -> None:
         self.work = work
+        self.foreseen = foreseen
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[Response | None] = self.loop.create_future()
         self.answer: Response | None = None
@@ -61,9 +63,9 @@ class Scribe:
         self._thread: threading.Thread | None = None
         self._closed = False
 
-    async def write(self, work: Work) -> Response | None:
+    async def write(self, work: Work, foreseen: Foreseen) -> Response | None:
         """Do a write in company; gives its answer, which is true by then, or None: it is to be done alone."""
-        one = Waiting(work)
+        one = Waiting(work, foreseen)
         with self._changed:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._go_on, name="scribe", daemon=True)
@@ -107,6 +109,8 @@ class Scribe:
         """Do them in one session, as if nothing could go wrong; says whether nothing did, or all is told."""
         with self._database.writing() as session:
             self._database.hurry(session)
+            if len(group) > 1:
+                foresee(session, [one.foreseen for one in group])
             for one in group:
                 if not self._did(session, one, self._database.divide):
                     # Nobody else is there to be spared.

@@ -8,6 +8,7 @@ after a day.
 """
 
 import re
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from twinning import idempotency
-from twinning.dialects import try_lock
+from twinning.dialects import try_lock, try_locks
 from twinning.errors import Conflict, Invalid
 from twinning.keys import Caller
 
@@ -38,17 +39,29 @@ class Claim:
     request_hash: str
 
 
+def key_of(request: Request) -> str | None:
+    """Give the key of a POST's answer, as it was sent."""
+    return request.headers.get(HEADER) if request.method == "POST" else None
+
+
+def foresee(session: Session, claimed: AbstractSet[tuple[str, str]]) -> None:
+    """Take keys of callers for this transaction, and find for all at once which have no answer yet."""
+    # First the locks: what is read after one is what its last holder left.
+    try_locks(session, [_lock_of(caller, key) for caller, key in claimed])
+    idempotency.foresee(session, claimed)
+
+
 def claim(request: Request, session: Session, caller: Caller, body: bytes) -> Claim | None:
     """Read a POST's key and take it for this transaction; None when there is no key.
 
     Raises `Conflict` while another request works under the key, and 400 for what is no key.
     """
-    key = request.headers.get(HEADER)
-    if key is None or request.method != "POST":
+    key = key_of(request)
+    if key is None:
         return None
     if not _KEY.fullmatch(key):
         raise HTTPException(400, f"{HEADER} takes 1 to 255 visible ASCII characters.")
-    if not try_lock(session, f"idempotency/{caller.key_id}/{key}"):
+    if not try_lock(session, _lock_of(caller.key_id, key)):
         raise Conflict(
             "The first request with this Idempotency-Key is still running.", code="idempotency-key-in-use"
         )
@@ -82,6 +95,10 @@ def keep_better(session: Session, claimed: Claim, answer: Response) -> None:
     if row is not None:
         row.sqlmodel_update(_columns(session, claimed, answer))
         session.add(row)
+
+
+def _lock_of(caller: str, key: str) -> str:
+    return f"idempotency/{caller}/{key}"
 
 
 def _columns(session: Session, claimed: Claim, answer: Response) -> dict[str, Any]:

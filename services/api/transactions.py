@@ -26,6 +26,7 @@ from starlette.responses import Response, StreamingResponse
 from services.api import bodies, idempotency
 from services.api.answering import Host, Work, handed_over
 from services.api.bodies import Body, ReadRequest
+from services.api.foresight import Foreseen
 from services.api.gate import Gate, address_of, bearer_of
 from services.api.grouping import Scribe
 from services.api.last_use import LastUse
@@ -203,7 +204,7 @@ async def _write(house: House, request: Request, body: Body, alone: bool, work: 
                 house.database.commit(session)
             return answer
 
-    answer = None if alone else await house.scribe.write(write)
+    answer = None if alone else await house.scribe.write(write, Foreseen.of(request))
     if answer is not None:
         return answer
     async with house.writers:
