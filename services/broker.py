@@ -190,16 +190,21 @@ class Doorbell:
                 self._changed.wait_for(lambda: self._waiting or self._closed)
                 if not self._waiting:
                     break
-                bell = min(self._waiting, key=_URGENCY.index)
-                self._waiting.remove(bell)
-            try:
-                self._send(bell)
-            # Kombu, redis-py and the resolver fail in dozens of ways, and this thread must outlive all.
-            except Exception as error:  # noqa: BLE001
-                self._lost(error)
-            else:
-                self._found()
+                bells = sorted(self._waiting, key=_URGENCY.index)
+                self._waiting.clear()
+            for bell in bells:
+                self._try(bell)
         self._hang_up()
+
+    def _try(self, bell: Bell) -> None:
+        """Ring, whatever becomes of it."""
+        try:
+            self._send(bell)
+        # Kombu, redis-py and the resolver fail in dozens of ways, and the thread must outlive all.
+        except Exception as error:  # noqa: BLE001
+            self._lost(error)
+        else:
+            self._found()
 
     def _send(self, bell: Bell) -> None:
         """Publish one message, unless enough of the same are waiting already."""

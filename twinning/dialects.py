@@ -162,8 +162,9 @@ def _is_begun(driver: Any) -> bool:
     while (waited := time.monotonic() - begun) < BUSY_TIMEOUT_S:
         try:
             driver.execute(_BEGIN_WRITING)
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+        except sqlite3.Error as error:
+            # Anything else is left to who called, and so to SQLAlchemy, whose errors all others know.
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
                 return False
             time.sleep(min(LONGEST_LOOK_S, max(SHORTEST_LOOK_S, waited / 10)))
         else:

@@ -183,7 +183,7 @@ def listed(
 def get(session: Session, endpoint_id: str, *, hold: bool = False) -> WebhookEndpoint:
     """Find an endpoint, held until the commit when it is to be changed; raises `NotFound`."""
     # Who holds the log and writes a delivery refers to this row, and would wait for a lock of its key.
-    row = session.get(WebhookEndpoint, endpoint_id, with_for_update=hold and HELD)
+    row = session.get(WebhookEndpoint, endpoint_id, with_for_update=hold and HELD, populate_existing=hold)
     if row is None:
         raise NotFound("There is no such webhook endpoint.")
     return row

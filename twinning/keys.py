@@ -174,14 +174,15 @@ def identify(session: Session, key: str) -> Caller:
 
     Once in a transaction: whoever shares one has asked before it began, so what ended by then is seen.
     """
-    known: dict[str, Caller] = session.info.setdefault("callers", {})
+    known: dict[str, Caller | None] = session.info.setdefault("callers", {})
     key_hash = digest(key)
-    if key_hash not in known:
+    caller = known.get(key_hash)
+    if caller is None:
         row = session.connection().execute(_BY_HASH, {"key_hash": key_hash}).first()
         if row is None or not is_live(row, now()):
             raise Unauthorised(REFUSED)
-        known[key_hash] = caller_of(row)
-    return known[key_hash]
+        caller = known[key_hash] = caller_of(row)
+    return caller
 
 
 def foresee(session: Session, bearers: Collection[str]) -> dict[str, str]:
@@ -244,6 +245,7 @@ def of_city(session: Session, city_id: str) -> Sequence[ApiKey]:
 
 def revoke(session: Session, row: ApiKey) -> None:
     """End a key at once."""
-    session.info.pop("callers", None)
+    # Whoever asks with it after this in the transaction is looked up again.
+    session.info.setdefault("callers", {})[row.key_hash] = None
     row.revoked_at = now()
     session.add(row)

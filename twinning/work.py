@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, UniqueConstraint, delete, func, select, tuple_, update
+from sqlalchemy import BigInteger, ColumnElement, UniqueConstraint, delete, func, select, tuple_, update
 from sqlmodel import Field, Session, SQLModel, col
 
 from twinning.database import before_commit, new_id, now, ring_after
@@ -157,12 +157,15 @@ def claim(
 
 
 def renew(session: Session, worker: str, lease_s: float) -> None:
-    """Keep what a living worker still has in its hands from being given to another."""
+    """Keep what a living worker still has in its hands from being given to another.
+
+    What somebody holds just now is being ended, or asked for anew; at the next beat it is known which.
+    """
     moment = now()
+    mine = select(col(WorkUnit.id)).where(col(WorkUnit.leased_by) == worker, col(WorkUnit.due_at) > moment)
+    free = session.scalars(mine.with_for_update(skip_locked=True)).all()
     session.execute(
-        update(WorkUnit)
-        .where(col(WorkUnit.leased_by) == worker, col(WorkUnit.due_at) > moment)
-        .values(due_at=moment + timedelta(seconds=lease_s))
+        update(WorkUnit).where(col(WorkUnit.id).in_(free)).values(due_at=moment + timedelta(seconds=lease_s))
     )
 
 
@@ -170,13 +173,20 @@ def finish(session: Session, claims: Sequence[Claim]) -> set[str]:
     """Strike off what is done; give the ids of those whose fence still held, which alone may be kept."""
     if not claims:
         return set()
-    held = sorted((claim.id, claim.fence) for claim in claims)
-    statement = (
-        delete(WorkUnit)
-        .where(tuple_(col(WorkUnit.id), col(WorkUnit.fence)).in_(held))
-        .returning(col(WorkUnit.id))
-    )
-    return set(session.scalars(statement))
+    done = _held(session, _has_fence(claims))
+    session.execute(delete(WorkUnit).where(col(WorkUnit.id).in_(done)))
+    return set(done)
+
+
+def _has_fence(claims: Sequence[Claim]) -> ColumnElement[bool]:
+    """Ask for those of these units that are still as they were claimed."""
+    return tuple_(col(WorkUnit.id), col(WorkUnit.fence)).in_([(claim.id, claim.fence) for claim in claims])
+
+
+def _held(session: Session, wanted: ColumnElement[bool]) -> Sequence[str]:
+    """Hold units in the order in which who asks for them does, so that no two wait for each other."""
+    units = select(col(WorkUnit.id)).where(wanted).order_by(col(WorkUnit.kind), col(WorkUnit.subject))
+    return session.scalars(units.with_for_update()).all()
 
 
 def set_back(session: Session, unit: Claim, error: str) -> None:
@@ -209,17 +219,18 @@ def set_aside(session: Session, kind: Work) -> Sequence[str]:
 
 def release(session: Session, claims: Sequence[Claim], pause_s: float) -> None:
     """Give units back that could not be done through no fault of theirs."""
-    held = sorted((claim.id, claim.fence) for claim in claims)
+    held = _held(session, _has_fence(claims))
     session.execute(
         update(WorkUnit)
-        .where(tuple_(col(WorkUnit.id), col(WorkUnit.fence)).in_(held))
+        .where(col(WorkUnit.id).in_(held))
         .values(due_at=now() + timedelta(seconds=pause_s), tries=WorkUnit.tries - 1, leased_by=None)
     )
 
 
 def strike(session: Session, kind: Work, subjects: Sequence[str]) -> None:
     """Take back what was asked for and is not wanted any more."""
-    session.execute(delete(WorkUnit).where(col(WorkUnit.kind) == kind, col(WorkUnit.subject).in_(subjects)))
+    held = _held(session, (col(WorkUnit.kind) == kind) & col(WorkUnit.subject).in_(subjects))
+    session.execute(delete(WorkUnit).where(col(WorkUnit.id).in_(held)))
 
 
 def is_due(session: Session, kind: Work | None = None) -> bool:

@@ -47,7 +47,7 @@ def key_of(request: Request) -> str | None:
 def foresee(session: Session, claimed: AbstractSet[tuple[str, str]]) -> None:
     """Take keys of callers for this transaction, and find for all at once which have no answer yet."""
     # First the locks: what is read after one is what its last holder left.
-    try_locks(session, [_lock_of(caller, key) for caller, key in claimed])
+    try_locks(session, [lock_of(caller, key) for caller, key in claimed])
     idempotency.foresee(session, claimed)
 
 
@@ -61,7 +61,7 @@ def claim(request: Request, session: Session, caller: Caller, body: bytes) -> Cl
         return None
     if not _KEY.fullmatch(key):
         raise HTTPException(400, f"{HEADER} takes 1 to 255 visible ASCII characters.")
-    if not try_lock(session, _lock_of(caller.key_id, key)):
+    if not try_lock(session, lock_of(caller.key_id, key)):
         raise Conflict(
             "The first request with this Idempotency-Key is still running.", code="idempotency-key-in-use"
         )
@@ -97,7 +97,8 @@ def keep_better(session: Session, claimed: Claim, answer: Response) -> None:
         session.add(row)
 
 
-def _lock_of(caller: str, key: str) -> str:
+def lock_of(caller: str, key: str) -> str:
+    """Name the lock of a caller's key."""
     return f"idempotency/{caller}/{key}"
 
 

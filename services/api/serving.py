@@ -31,6 +31,7 @@ class Server(uvicorn.Server):
         """Take no more requests, end the streams, and let the others be answered."""
         self._app.state.follower.close()
         await super().shutdown(sockets)
+        gc.unfreeze()
 
 
 def server(app: FastAPI, host: str, port: int) -> Server:

@@ -2,8 +2,7 @@
 """The rules of writes that share a transaction: each may fail alone, none is answered before the commit."""
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -13,53 +12,11 @@ from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session, select
 
+from tests.company import WRITERS, together
 from tests.factories import Door, door, practice
 from tests.hooks import eventually
 from twinning.listings import Listing
 from twinning.outbox import StoredEvent
-
-WRITERS = 24
-
-
-@contextmanager
-def _held_up(front: Door) -> Iterator[None]:
-    """Hold the first commit until the others wait, so that they come to share the next transaction."""
-    held, go_on, lock = threading.Event(), threading.Event(), threading.Lock()
-
-    def hold(_connection: Connection) -> None:
-        with lock:
-            first = not held.is_set()
-            held.set()
-        if first:
-            assert go_on.wait(20)
-
-    def register() -> None:
-        front.city("Cork")
-
-    scribe = front.client.app.state.house.scribe  # type: ignore[attr-defined]
-    event.listen(front.database.engine, "commit", hold)
-    with ThreadPoolExecutor(1) as pool:
-        try:
-            first = pool.submit(register)
-            assert held.wait(20)
-
-            def let_go() -> None:
-                while len(scribe._waiting) < WRITERS:
-                    time.sleep(0.005)
-                go_on.set()
-
-            threading.Thread(target=let_go, daemon=True).start()
-            yield
-            first.result(20)
-        finally:
-            go_on.set()
-            event.remove(front.database.engine, "commit", hold)
-
-
-def _together(front: Door, ask: Callable[[int], httpx.Response]) -> list[httpx.Response]:
-    """Have many ask at once, in one transaction."""
-    with _held_up(front), ThreadPoolExecutor(WRITERS) as pool:
-        return list(pool.map(ask, range(WRITERS)))
 
 
 @contextmanager
@@ -80,7 +37,7 @@ def test_who_comes_together_shares_one_commit(front: Door) -> None:
     """Writes that wait at the same moment are committed at once, and the feed has each of them in order."""
     path = f"/v1/cities/{front.city()['id']}/practices"
     with _commits(front) as count:
-        answers = _together(
+        answers = together(
             front,
             lambda number: front.client.post(
                 path, json=practice(external_ref=f"p-{number}"), headers=front.staff
@@ -105,7 +62,7 @@ def test_one_that_is_refused_is_undone_alone(front: Door) -> None:
         reference = "taken" if number % 3 == 0 else f"p-{number}"
         return front.client.post(path, json=practice(external_ref=reference), headers=front.staff)
 
-    statuses = [answer.status_code for answer in _together(front, ask)]
+    statuses = [answer.status_code for answer in together(front, ask)]
 
     assert statuses == [409 if number % 3 == 0 else 201 for number in range(WRITERS)]
     assert front.events().count("practice.registered") == 1 + statuses.count(201)
@@ -114,7 +71,7 @@ def test_one_that_is_refused_is_undone_alone(front: Door) -> None:
 def test_one_key_in_one_transaction_does_its_work_once(front: Door) -> None:
     """Requests under one idempotency key that share a transaction get one answer."""
     headers = {**front.staff, "Idempotency-Key": "one"}
-    answers = _together(
+    answers = together(
         front,
         lambda _: front.client.post("/v1/cities", json={"name": "Suwon", "country": "KR"}, headers=headers),
     )
@@ -132,7 +89,7 @@ def test_two_under_one_key_cost_the_others_nothing(front: Door) -> None:
         key = "one" if number < 2 else f"key-{number}"
         return front.client.post(path, json=practice(), headers={**front.staff, "Idempotency-Key": key})
 
-    answers = _together(front, ask)
+    answers = together(front, ask)
 
     assert {answer.status_code for answer in answers} == {201}
     assert answers[0].content == answers[1].content
@@ -155,7 +112,7 @@ def test_what_cannot_be_written_in_the_end_fails_alone(front: Door) -> None:
 
     event.listen(Session, "before_flush", misplace)
     try:
-        answers = _together(front, ask)
+        answers = together(front, ask)
     finally:
         event.remove(Session, "before_flush", misplace)
 
@@ -166,7 +123,7 @@ def test_in_one_transaction_one_version_is_changed_once(front: Door) -> None:
     """Of those that change one version together one wins, and the rest are told that they came too late."""
     path = f"/v1/cities/{front.city()['id']}"
     headers = {**front.staff, "If-Match": '"1"'}
-    answers = _together(
+    answers = together(
         front, lambda number: front.client.patch(path, json={"summary": f"{number}"}, headers=headers)
     )
 
@@ -187,7 +144,7 @@ def test_a_commit_that_fails_fails_for_all(front: Door) -> None:
 
     event.listen(front.database.engine, "commit", fail)
     try:
-        answers = _together(front, lambda _: front.client.post(path, json=practice(), headers=front.staff))
+        answers = together(front, lambda _: front.client.post(path, json=practice(), headers=front.staff))
     finally:
         event.remove(front.database.engine, "commit", fail)
 
@@ -207,7 +164,7 @@ def test_what_cannot_be_written_together_is_written_alone(front: Door) -> None:
         prepare(session)  # type: ignore[arg-type]
 
     front.database.prepare = fail_once  # type: ignore[method-assign]
-    answers = _together(front, lambda _: front.client.post(path, json=practice(), headers=front.staff))
+    answers = together(front, lambda _: front.client.post(path, json=practice(), headers=front.staff))
 
     assert failed.is_set()
     assert {answer.status_code for answer in answers} == {201}

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from services.broker import Doorbell, make_app
+from services.dispatcher.courier import Courier
 from tests.hooks import attempts, deliveries, eventually, ping, settings_for, subscribe, worker_process
 from tests.receiver import Manner, Receiver
 from tests.servers import Server
@@ -84,3 +85,21 @@ def test_a_worker_told_to_stop_hands_over(
         process.send_signal(signal.SIGTERM)
         assert process.wait(4) == 0
     assert [(one.state, one.leased_by) for one in deliveries(database)] == [(DeliveryState.PENDING, None)]
+
+
+def test_a_rung_courier_writes_at_once_and_one_that_is_not_looks_first(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bell is believed; a scan of an idle database takes nobody's place at it."""
+    courier = Courier(database, settings_for(database.url), "courier")
+    courier._clock_seen_at = time.monotonic()
+    with monkeypatch.context() as patched:
+        patched.setattr(database, "snapshot", _refused)
+        assert courier._turn([], 1, rung=True).taken == []
+    with monkeypatch.context() as patched:
+        patched.setattr(database, "transaction", _refused)
+        assert courier._turn([], 1, rung=False).taken == []
+
+
+def _refused(*_: object) -> None:
+    raise AssertionError("this was not to be asked")

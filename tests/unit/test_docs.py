@@ -3,6 +3,7 @@
 
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import Any, get_args
 
@@ -111,6 +112,15 @@ def test_the_front_page_begins_with_what_to_do() -> None:
     assert "./run test" in first
     assert "webhook-signature: v1," in first
     assert "apt-get install git python3-venv" in first
+
+
+def test_the_order_of_the_modules_is_shown_as_it_is_held() -> None:
+    """The page on architecture has the layers of `twinning` as the borders' check has them, top first."""
+    contracts = tomllib.loads(page("pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    [layers] = [one["layers"] for one in contracts if one.get("containers") == ["twinning"]]
+    shown = page("docs/architecture.md").partition("\ntwinning:")[2].partition("```")[0]
+
+    assert [" ".join(layer.split()) for layer in shown.split("→")] == layers
 
 
 def test_every_table_is_described() -> None:
