@@ -101,7 +101,8 @@ class KeyedRoute(APIRoute):
             request.state.afterwards = request.state.claimed = None
             house = house_of(request)
             if request.method == "GET":
-                answer = await _asked(request, None, inner, has_query, partial(_read, house, request))
+                nothing = ReadRequest(request, Body(b""))
+                answer = await _asked(nothing, None, inner, has_query, partial(_read, house, request))
                 return _tagged(await _wait(request, answer))
             body = await self.read_body(request)
             await self.prepare(request, body)
