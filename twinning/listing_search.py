@@ -74,11 +74,17 @@ def repeated(session: Session, listing: Listing) -> list[Like]:
     if marked is None:
         return []
     text = written_by(listing)
-    others = session.connection().execute(_alike(), marked).mappings()
+    before = session.connection().execute(_alike(), marked).mappings()
+    others = {other["id"]: (other["kind"], other["title"], written(dict(other))) for other in before}
+    # Those of the writes that share this transaction are not all in the database yet.
+    unwritten = {row.id: row for row in session.new if isinstance(row, Listing)}
+    for other_id in repeats.sharing_now(session, listing.id):
+        if row := unwritten.get(other_id) or session.get(Listing, other_id):
+            others[other_id] = row.kind, row.title, written_by(row)
     return [
-        Like(other["id"], other["kind"], other["title"])
-        for other in others
-        if repeats.is_repeat(text, written(dict(other)))
+        Like(other_id, kind, title)
+        for other_id, (kind, title, words) in sorted(others.items())[: repeats.MOST]
+        if repeats.is_repeat(text, words)
     ]
 
 

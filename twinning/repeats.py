@@ -11,7 +11,7 @@ import re
 import zlib
 from collections.abc import Sequence
 from hashlib import blake2b
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any, Final
 
 from rapidfuzz.distance import Indel
@@ -66,6 +66,16 @@ def asked_for(session: Session, listing_id: str) -> dict[str, Any] | None:
     if not marks:
         return None
     return {"besides": listing_id} | {f"mark_{place}": marks[place % len(marks)] for place in range(MARKS)}
+
+
+def sharing_now(session: Session, listing_id: str) -> list[str]:
+    """Give the ids of a few others that share a mark with one, of those marked in this transaction alone."""
+    marked: dict[str, tuple[Sequence[int], bool]] = session.info["marks"]
+    mine = frozenset(marked[listing_id][0])
+    others = (
+        other for other, (marks, _) in marked.items() if other != listing_id and mine.intersection(marks)
+    )
+    return list(islice(others, MOST))
 
 
 def sharing() -> Select[str]:

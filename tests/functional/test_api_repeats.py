@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from services.matcher.matching import Matcher
+from tests.company import WRITERS, together
 from tests.factories import Door, need, practice
 from twinning import repeats
 from twinning.reference import THEMES
@@ -37,6 +38,21 @@ def test_nearly_the_same_is_warned_of(front: Door, kind: str, make: Any) -> None
         ("nearly-the-same", {"id": first.json()["id"], "title": "Reading circles"})
     ]
     assert "warnings" not in read.json()
+
+
+def test_those_who_come_together_are_told_of_each_other(front: Door) -> None:
+    """Of writes that share a transaction, not written yet, each but the first is told of another."""
+    city = front.city()["id"]
+    answers = together(
+        front,
+        lambda number: _post(front, city, "practices", practice(title=f"Circles {number}", description=TEXT)),
+    )
+    warnings = [answer.json().get("warnings", []) for answer in answers]
+
+    assert {answer.status_code for answer in answers} == {201}
+    assert sorted(map(len, warnings)) == sorted(
+        [*range(repeats.MOST), *[repeats.MOST] * (WRITERS - repeats.MOST)]
+    )
 
 
 def test_other_words_other_cities_and_the_other_kind_are_no_repeat(front: Door) -> None:
