@@ -172,7 +172,9 @@ Countries = Annotated[list[CountryCode], Field(max_length=60), AfterValidator(on
 Ids = Annotated[list[Annotated[_Clean, StringConstraints(max_length=64)]], Field(max_length=1000)]
 Email = Annotated[_Clean, AfterValidator(_email)]
 Website = Annotated[
-    str, StringConstraints(max_length=2000, pattern=r"^https?://[^\s/]+"), AfterValidator(_storable)
+    str,
+    StringConstraints(max_length=2000, pattern=r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#@]+([/?#]\S*)?$"),
+    AfterValidator(_storable),
 ]
 Count = Annotated[int, Strict(), Field(ge=0, le=1_000_000_000)]
 Latitude = Annotated[float, Strict(), Field(ge=-90, le=90, allow_inf_nan=False)]

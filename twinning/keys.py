@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import model_validator
+from pydantic_core import PydanticCustomError
 from sqlalchemy import ColumnElement, Row, or_, sql, update
 from sqlmodel import Field, Session, SQLModel, col, select
 
@@ -54,6 +55,12 @@ _BY_HASHES = sql.select(ApiKey.__table__).where(  # type: ignore[attr-defined]
 )
 
 
+def _unfit(field: str, *, wanted: bool, whose: str) -> PydanticCustomError:
+    """Say that a field is missing for a role, or is there for another, and which it is."""
+    words = f"A {whose}'s key needs {field}." if wanted else f"{field} is for a {whose}'s key alone."
+    return PydanticCustomError("unfit", "{words}", {"words": words, "at": (field,)})
+
+
 class ApiKeyCreate(Shape):
     """A key to be made."""
 
@@ -69,9 +76,9 @@ class ApiKeyCreate(Shape):
     def _fits_its_role(self) -> "ApiKeyCreate":
         """A coordinator has countries, a city's key its city, and neither has the other's."""
         if (self.role is Role.COORDINATOR) != bool(self.countries):
-            raise ValueError("countries belong to a coordinator's key, and only there")
+            raise _unfit("countries", wanted=self.role is Role.COORDINATOR, whose="coordinator")
         if (self.role is Role.CITY) != (self.city_id is not None):
-            raise ValueError("city_id belongs to a city's key, and only there")
+            raise _unfit("city_id", wanted=self.role is Role.CITY, whose="city")
         return self
 
 

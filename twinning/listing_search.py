@@ -42,6 +42,9 @@ def listed(
     if not caller.is_staff:
         mine = or_(col(City.id) == caller.city_id, col(City.country).in_(caller.countries))
         query = query.where(or_(col(Listing.state) == ListingState.PUBLISHED, mine))
+    if unmet is not None:
+        # What has ended is neither answered nor in want of an answer.
+        query = query.where(Listing.state == ListingState.PUBLISHED)
     if theme is not None:
         query = query.where(holds(session, Listing.themes, theme))
     if text is not None:

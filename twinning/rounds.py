@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field as ShapeField
 from pydantic import Strict, ValidationInfo, field_validator
-from sqlalchemy import BigInteger, LargeBinary, func, update
+from sqlalchemy import BigInteger, LargeBinary, and_, func, or_, update
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from twinning import work
@@ -20,7 +20,7 @@ from twinning.errors import Conflict, NotFound
 from twinning.fields import Countries, Flag, Ids, Shape, Themes
 from twinning.keys import Caller
 from twinning.pages import page
-from twinning.suggestions import Suggestion, naming
+from twinning.suggestions import GONE, Suggestion, naming
 from twinning.terms import Assignment, Band, RoundState, SuggestionKind, Work
 
 ENDED = (RoundState.COMPLETED, RoundState.FAILED, RoundState.CANCELLED)
@@ -258,19 +258,32 @@ def proposed_ids(round_id: str) -> Any:
 
 
 def proposed(
-    session: Session, round_id: str, most: int, after: int | None = None, reader: Caller | None = None
+    session: Session,
+    round_id: str,
+    most: int,
+    after: tuple[float, int] | None = None,
+    reader: Caller | None = None,
+    *,
+    standing: bool = False,
 ) -> Sequence[tuple[int, Suggestion]]:
-    """Give a part of what a round proposes, best first, with the places; to a reader just theirs."""
+    """Give a part of what a round proposes with the places it gave, to a reader just theirs.
+
+    The best come first, as they are now: a suggestion is scored again while it stands. Among equal ones the
+    places decide; `standing` leaves out what has fallen since.
+    """
     query = (
         select(RoundSuggestion.place, Suggestion)
         .join(Suggestion, col(RoundSuggestion.suggestion_id) == Suggestion.id)
         .where(RoundSuggestion.round_id == round_id)
     )
+    score, place = col(Suggestion.score), col(RoundSuggestion.place)
     if after is not None:
-        query = query.where(col(RoundSuggestion.place) > after)
+        query = query.where(or_(score < after[0], and_(score == after[0], place > after[1])))
     if reader is not None:
         query = query.where(naming(reader.city_id, reader.countries))
-    return session.exec(query.order_by(col(RoundSuggestion.place)).limit(most)).all()
+    if standing:
+        query = query.where(col(Suggestion.status).not_in(GONE))
+    return session.exec(query.order_by(score.desc(), place).limit(most)).all()
 
 
 def progress(session: Session, round_id: str) -> Progress:

@@ -18,6 +18,7 @@ from twinning import (
     endpoints,
     imports,
     keyring,
+    keys,
     outbox,
     previews,
     rounds,
@@ -187,6 +188,8 @@ def preview_afterwards(preview_id: str) -> Afterwards:
 
 def ping(session: Session, endpoint: WebhookEndpoint, settings: Settings) -> Afterwards:
     """Send a test delivery, to an endpoint that is off as well; gives how to wait for its attempt."""
+    if not keys.good_among(session, [endpoint.owner_id]):
+        raise Conflict("The key that this endpoint belongs to has ended.", code="endpoint-disabled")
     if endpoint.challenge is not None:
         raise Conflict("The receiver has to echo its challenge first.", code="endpoint-unverified")
     note = EndpointNote(endpoint_id=endpoint.id, url=endpoint.url, message="A test delivery.")

@@ -71,23 +71,37 @@ async def read(request: Request, wanted: bool) -> Body:
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length[:20]) > LONGEST_BODY:
         _too_large()
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise HTTPException(415, "Send the body as it is, without a Content-Encoding.")
     async for chunk in request.stream():
         size += len(chunk)
         if size > LONGEST_BODY:
             _too_large()
         chunks.append(chunk)
     raw = b"".join(chunks)
-    if not wanted:
+    if not wanted and not raw:
         return Body(raw)
     try:
         _must_be_json(request.headers.get("content-type", ""))
-        return Body(raw, parse(raw))
+        value = parse(raw)
+        if not wanted:
+            _must_be_empty(value)
+        return Body(raw, value)
     except (HTTPException, Invalid) as error:
         return Body(raw, wrong=error)
 
 
 def _too_large() -> Never:
     raise HTTPException(413, f"A body may have {LONGEST_BODY} bytes at most.", {"Connection": "close"})
+
+
+def _must_be_empty(value: Any) -> None:
+    """Refuse all but an empty object where nothing is asked for, as unknown fields are anywhere else."""
+    if not isinstance(value, dict):
+        raise Invalid.field("", "This takes no body.")
+    if value:
+        flaws = [Flaw(f"/{escape(name)}", "This takes no such field; it takes none.") for name in value]
+        raise Invalid("This takes no body.", flaws[:20])
 
 
 def _must_be_json(content_type: str) -> None:

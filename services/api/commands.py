@@ -7,7 +7,7 @@ A command works in the caller's transaction and never commits. What did not chan
 from sqlmodel import Session
 
 from services.api import access
-from services.api.dependencies import must_match
+from services.api.dependencies import must_be_absent, must_match
 from twinning import (
     announcements,
     audit,
@@ -70,7 +70,7 @@ def withdraw_city(session: Session, caller: Caller, city_id: str, if_match: str 
     for listing in listings.of_city(session, city.id):
         _withdraw(session, city.country, listing)
     for key in keys.of_city(session, city.id):
-        keys.revoke(session, key)
+        handover.end(session, key)
         audit.note(session, "api_key.revoked", key.id, city_id=city.id)
     cities.withdraw(session, city)
     idempotency.erase_contact(session, city.id)
@@ -135,7 +135,7 @@ def replace_listing(
     hand = caller.hand(moderation=moderation)
     listing = listings.by_reference(session, city.id, kind, reference, hold=True)
     if listing is None:
-        must_match(if_match, 0)
+        must_be_absent(if_match)
         listing = _register(session, city, wanted, hand)
         return listing, True, listing_search.repeated(session, listing)
     must_match(if_match, listing.version)
@@ -173,7 +173,7 @@ def revoke_key(session: Session, caller: Caller, key_id: str, if_match: str | No
     caller.must_be(Role.STAFF)
     row = keys.get(session, key_id)
     must_match(if_match, keys.VERSION)
-    keys.revoke(session, row)
+    handover.end(session, row)
     audit.note(session, "api_key.revoked", row.id, city_id=row.city_id)
 
 

@@ -5,6 +5,7 @@ import base64
 import binascii
 import json
 import re
+import zlib
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Generic, Self, TypeVar
 
@@ -12,10 +13,12 @@ from fastapi import Depends, Header, Path, Request
 from pydantic import (
     AfterValidator,
     Field,
+    PrivateAttr,
     StringConstraints,
     model_validator,
 )
 from pydantic.json_schema import WithJsonSchema
+from pydantic_core import PydanticCustomError
 from sqlmodel import Session
 
 from services.api.transactions import house_of
@@ -25,6 +28,8 @@ from twinning.fields import Moment, Reference, Shape
 from twinning.keys import Caller
 from twinning.settings import Settings
 
+# Below what a part of a cursor may be.
+_MARKS = 10**9
 _STORABLE = re.compile(r"[^\x00-\x1f\x7f]*")
 
 Item = TypeVar("Item")
@@ -70,8 +75,14 @@ class Page(Shape):
     limit: Annotated[int, Field(ge=1, le=200, description="How many rows to give.")] = 50
     cursor: Annotated[Filter | None, Field(description="`next_cursor` of the page before; opaque.")] = None
 
-    def after(self, *kinds: type) -> tuple[Any, ...] | None:
-        """Read where the page begins: one value of each kind; raises `Invalid` for a cursor not of ours."""
+    _list: str = PrivateAttr("")
+
+    def after(self, name: str, *kinds: type) -> tuple[Any, ...] | None:
+        """Read where a page of the list `name` begins: one value of each kind.
+
+        Raises `Invalid` for a cursor that is not of this list, with these filters.
+        """
+        self._list = name
         if self.cursor is None:
             return None
         padded = self.cursor + "=" * (-len(self.cursor) % 4)
@@ -79,10 +90,15 @@ class Page(Shape):
             place = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
         except (binascii.Error, ValueError, RecursionError):
             place = None
-        shaped = isinstance(place, list) and [type(each) for each in place] == list(kinds)
-        if not shaped or not all(map(_is_place, place)):
-            raise Invalid.field("/query/cursor", "This is not a cursor that a list gave.")
-        return tuple(place)
+        shaped = isinstance(place, list) and [type(each) for each in place] == [int, *kinds]
+        if not shaped or not all(map(_is_place, place)) or place[0] != self.mark():
+            raise Invalid.field("/query/cursor", "This is no cursor that this list gave for these filters.")
+        return tuple(place[1:])
+
+    def mark(self) -> int:
+        """Tell a list with its filters from others, by a number that a cursor begins with."""
+        told = self.model_dump_json(exclude={"limit", "cursor"})
+        return zlib.crc32(f"{self._list} {told}".encode()) % _MARKS
 
 
 class Span(Page):
@@ -95,7 +111,7 @@ class Span(Page):
     def _in_order(self) -> Self:
         """Refuse a span that ends before it begins."""
         if self.since and self.until and self.since > self.until:
-            raise ValueError("since is after until")
+            raise PydanticCustomError("order", "is before since", {"at": ("until",)})
         return self
 
 
@@ -113,7 +129,7 @@ def page(
     shown = rows[: wanted.limit]
     cursor = None
     if len(rows) > wanted.limit:
-        text = json.dumps(list(place(shown[-1])), separators=(",", ":"))
+        text = json.dumps([wanted.mark(), *place(shown[-1])], separators=(",", ":"))
         cursor = base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
     return Listed(items=[show(row) for row in shown], next_cursor=cursor)
 
@@ -121,6 +137,12 @@ def page(
 def etag(version: object) -> str:
     """Spell a version as an entity tag."""
     return f'"{version}"'
+
+
+def must_be_absent(if_match: str | None) -> None:
+    """Refuse to make what is expected to be there (RFC 9110, section 13.1.1); raises `Stale`."""
+    if if_match is not None:
+        raise Stale("There is nothing yet that could match; leave If-Match out to register it.")
 
 
 def must_match(if_match: str | None, version: int) -> None:

@@ -65,13 +65,13 @@ def _proposed(
     session: Session, round_id: str, reader: Caller | None
 ) -> Iterator[tuple[int, SuggestionPublic]]:
     """Give the suggestions with their place, some at a time."""
-    after: int | None = None
+    after: tuple[float, int] | None = None
     place = 0
-    while rows := rounds.proposed(session, round_id, AT_ONCE, after, reader):
+    while rows := rounds.proposed(session, round_id, AT_ONCE, after, reader, standing=True):
         for _, row in rows:
             place += 1
             yield place, suggestions.public(row)
-        after = rows[-1][0]
+        after = rows[-1][1].score, rows[-1][0]
 
 
 def _told(place: int, suggestion: SuggestionPublic) -> dict[str, Any]:

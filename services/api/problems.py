@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import compile_path
 
@@ -172,6 +173,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _shape)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(SQLAlchemyError, _database)
+    app.add_exception_handler(ClientDisconnect, _hung_up)
 
 
 async def _ours(request: Request, error: Exception) -> Response:
@@ -187,7 +189,11 @@ async def _ours(request: Request, error: Exception) -> Response:
 
 async def _shape(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    flaws = [Flaw(_pointer(found["loc"]), _sentence(found)) for found in error.errors()[:MOST_FLAWS]]
+    flaws = [
+        # What is wrong between fields names the one that has to change.
+        Flaw(_pointer((*found["loc"], *found.get("ctx", {}).get("at", ()))), _sentence(found))
+        for found in error.errors()[:MOST_FLAWS]
+    ]
     first = flaws[0]
     where = f"{first.pointer}: " if first.pointer else ""
     return problem(request, 422, f"{where}{first.detail}", flaws=flaws)
@@ -222,6 +228,11 @@ def _methods(request: Request) -> Sequence[str]:
     paths = request.app.openapi()["paths"]
     here = [methods for path, methods in paths.items() if compile_path(path)[0].match(request.url.path)]
     return sorted({method.upper() for methods in here for method in methods})
+
+
+async def _hung_up(request: Request, _error: Exception) -> Response:
+    """Answer whoever went away in the middle of a body: nobody hears it, and it is no fault of ours."""
+    return problem(request, 400, "The connection ended before the body did.")
 
 
 async def _database(request: Request, error: Exception) -> Response:

@@ -330,7 +330,7 @@ def test_keys_by_hand_where_the_database_is(front: Door, monkeypatch: pytest.Mon
     ("words", "told"),
     [
         (["--role", "coordinator", "--country", "US"], "--country: 'US' is not"),
-        (["--role", "city"], "city_id belongs to a city's key"),
+        (["--role", "city"], "A city's key needs city_id"),
         (["--role", "city", "--city-id", "a b"], "--city-id: "),
         (["--role", "staff", "--expires-at", "2027-01-31"], "--expires-at: "),
         (["--role", "staff", "--expires-at", "soon"], "--expires-at: "),

@@ -31,7 +31,7 @@ class AuditWanted(Span):
 def list_audit(wanted: Annotated[AuditWanted, Query()], session: Db, caller: Who) -> Listed[AuditPublic]:
     """List what was done, newest first; an entry names the fields that were changed, not what they hold."""
     caller.must_be(Role.STAFF)
-    before = wanted.after(str) or (None,)
+    before = wanted.after("audit", str) or (None,)
     asked = Wanted(**wanted.model_dump(exclude={"limit", "cursor"}))
     rows = audit.listed(session, asked, wanted.limit + 1, before[0])
     return page(wanted, rows, AuditPublic.model_validate, lambda row: [row.id])

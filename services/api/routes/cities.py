@@ -61,7 +61,7 @@ def list_cities(
     wanted: Annotated[CityFilter, Query()], session: Db, caller: Who
 ) -> Listed[CityOwned | CityPublic]:
     """List the registered cities; `text` is looked for in name and summary."""
-    after = wanted.after(str) or (None,)
+    after = wanted.after("cities", str) or (None,)
     filters = wanted.model_dump(exclude={"limit", "cursor"})
     rows = cities.listed(session, wanted.limit + 1, after[0], **filters)
     return page(wanted, rows, lambda city: _shown(city, caller), lambda city: [city.id])

@@ -28,7 +28,7 @@ def list_deliveries(
 ) -> Listed[DeliveryPublic]:
     """List an endpoint's deliveries with their attempts, newest first."""
     access.own_endpoint(session, caller, endpoint_id)
-    before = wanted.after(str) or (None,)
+    before = wanted.after(f"webhook-endpoints/{endpoint_id}", str) or (None,)
     rows = endpoints.deliveries_of(session, endpoint_id, wanted.limit + 1, before[0], state=wanted.state)
     told = asking.show_deliveries(session, rows)
     return page(wanted, told, lambda each: each, lambda each: [each.id])

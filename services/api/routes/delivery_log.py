@@ -44,7 +44,7 @@ def list_all_deliveries(
     asked: Annotated[DeliveriesWanted, Query()], session: Db, caller: Who
 ) -> Listed[DeliveryPublic]:
     """List the deliveries to this key's endpoints with their attempts, newest first; staff sees all."""
-    before = asked.after(str) or (None,)
+    before = asked.after("deliveries", str) or (None,)
     rows = delivery_log.listed(session, caller.whose, asked.wanted(), asked.limit + 1, before[0])
     told = asking.show_deliveries(session, rows)
     return page(asked, told, lambda each: each, lambda each: [each.id])

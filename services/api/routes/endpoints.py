@@ -60,7 +60,7 @@ def make_endpoint(
 @router.get("/webhook-endpoints")
 def list_endpoints(wanted: Annotated[Page, Query()], session: Db, caller: Who) -> Listed[EndpointPublic]:
     """List this key's endpoints; staff sees all."""
-    after = wanted.after(str) or (None,)
+    after = wanted.after("webhook-endpoints", str) or (None,)
     rows = endpoints.listed(session, caller.whose, wanted.limit + 1, after[0])
     return page(wanted, rows, subscriptions.public, lambda row: [row.id])
 

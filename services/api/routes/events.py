@@ -3,10 +3,11 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 from sqlmodel import Session
 
 from services.api.dependencies import Db, Filter, Identifier, Who
@@ -55,6 +56,17 @@ class FeedQuery(EventsWanted):
 
     wait: Annotated[float, Field(ge=0, le=LONGEST_WAIT_S, description="Seconds to wait for an event.")] = 0
     limit: Annotated[int, Field(ge=1, le=200)] = 50
+    cursor: Annotated[Filter | None, Field(description="`next_cursor` of the page before, as `after`.")] = (
+        None
+    )
+
+    @model_validator(mode="after")
+    def _of_one_place(self) -> Self:
+        """Take the cursor for the id that it is."""
+        if self.cursor is not None and self.after is not None:
+            raise PydanticCustomError("twice", "after says it already", {"at": ("cursor",)})
+        self.after = self.after or self.cursor
+        return self
 
 
 class FeedItem(Shape):

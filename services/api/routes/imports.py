@@ -63,7 +63,7 @@ def import_file(sent: Sent, session: Db, caller: Who, answer: Response) -> Impor
 @router.get("")
 def list_imports(wanted: Annotated[ImportFilter, Query()], session: Db, caller: Who) -> Listed[ImportPublic]:
     """List the imports that this key asked for; staff sees all."""
-    after = wanted.after(str) or (None,)
+    after = wanted.after("imports", str) or (None,)
     rows = imports.listed(session, caller.whose, wanted.limit + 1, after[0], state=wanted.state)
     return page(wanted, rows, imports.public, lambda row: [row.id])
 
@@ -90,7 +90,7 @@ def list_refusals(
 ) -> Listed[RefusalPublic]:
     """List all that was refused, in the order of the file's rows."""
     access.own_import(session, caller, import_id)
-    after = wanted.after(int, int)
+    after = wanted.after(f"imports/{import_id}", int, int)
     rows = imports.refusals(session, import_id, wanted.limit + 1, after)
     return page(wanted, rows, imports.refusal, lambda row: [row.row, row.place])
 

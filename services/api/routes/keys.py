@@ -27,7 +27,7 @@ def make_key(wanted: ApiKeyCreate, session: Db, caller: Who, answer: Response) -
 def list_keys(wanted: Annotated[Page, Query()], session: Db, caller: Who) -> Listed[ApiKeyPublic]:
     """List the live keys, each without the key itself."""
     caller.must_be(Role.STAFF)
-    after = wanted.after(str) or (None,)
+    after = wanted.after("api-keys", str) or (None,)
     rows = keys.live(session, wanted.limit + 1, after[0])
     return page(wanted, rows, ApiKeyPublic.model_validate, lambda key: [key.id])
 

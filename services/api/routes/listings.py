@@ -169,7 +169,7 @@ def _router(kind: ListingKind, shapes: _Shapes) -> APIRouter:
     @_with_body(Annotated[shapes.filter, Query()])
     def list_all(wanted: Any, session: Db, caller: Who) -> Any:
         """List what is published, and what else this key looks after; `text` is looked for in the texts."""
-        after = wanted.after(str) or (None,)
+        after = wanted.after(many, str) or (None,)
         filters = wanted.model_dump(exclude={"limit", "cursor"})
         rows = listing_search.listed(session, kind, caller, wanted.limit + 1, after[0], **filters)
         return page(wanted, rows, _each_shown(session, caller, rows), lambda listing: [listing.id])

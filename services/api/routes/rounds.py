@@ -44,7 +44,7 @@ def ask_for_round(
 @router.get("")
 def list_rounds(wanted: Annotated[RoundFilter, Query()], session: Db, caller: Who) -> Listed[RoundPublic]:
     """List the rounds that this key asked for; staff sees all."""
-    after = wanted.after(str) or (None,)
+    after = wanted.after("matching-rounds", str) or (None,)
     rows = rounds.listed(session, caller.whose, wanted.limit + 1, after[0], state=wanted.state)
     return page(wanted, rows, lambda row: rounds.public(session, row), lambda row: [row.id])
 
@@ -73,13 +73,15 @@ def list_round_suggestions(
 ) -> Listed[SuggestionPublic]:
     """List what a round proposes, best first."""
     _, reader = access.readable_round(session, caller, round_id)
-    after = wanted.after(int) or (None,)
-    rows = rounds.proposed(session, round_id, wanted.limit + 1, after[0], reader)
+    after = wanted.after(f"rounds/{round_id}", float, int)
+    rows = rounds.proposed(
+        session, round_id, wanted.limit + 1, (after[0], after[1]) if after else None, reader
+    )
 
     def show(row: tuple[int, Suggestion]) -> SuggestionPublic:
         return suggestions.public(row[1])
 
-    return page(wanted, rows, show, lambda row: [row[0]])
+    return page(wanted, rows, show, lambda row: [row[1].score, row[0]])
 
 
 @router.get("/{round_id}/export", responses=files(MEDIA_TYPES), response_class=Response)

@@ -37,7 +37,7 @@ def list_suggestions(
     filters = wanted.model_dump(exclude={"limit", "cursor", "round_id"})
     if wanted.round_id is not None:
         filters["among"] = rounds.proposed_ids(wanted.round_id)
-    after = wanted.after(float, str)
+    after = wanted.after("suggestions", float, str)
     rows = suggestions.listed(
         session, caller, wanted.limit + 1, (after[0], after[1]) if after else None, **filters
     )
