@@ -16,6 +16,7 @@ from pydantic import (
     StringConstraints,
 )
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
 from twinning.reference import COUNTRIES, THEMES, region_of
 
@@ -47,6 +48,11 @@ class Shape(BaseModel):
 
     # An error of ours that reaches the log must not quote what somebody wrote.
     model_config = ConfigDict(extra="forbid", from_attributes=True, hide_input_in_errors=True)
+
+
+def unfit(words: str, *at: str) -> PydanticCustomError:
+    """Say what is wrong with a part of what is looked at, or between parts, and which has to change."""
+    return PydanticCustomError("unfit", "{words}", {"words": words, "at": at})
 
 
 def _storable(text: str) -> str:

@@ -16,7 +16,7 @@ from sqlmodel import Field, Session, SQLModel, col, select
 from twinning.database import new_id, now
 from twinning.dialects import Id, Instant, Json
 from twinning.errors import Forbidden, NotFound, Unauthorised
-from twinning.fields import Countries, Line, Moment, Reference, Shape
+from twinning.fields import Countries, Line, Moment, Reference, Shape, unfit
 from twinning.lifecycle import Hand
 from twinning.pages import page
 from twinning.terms import Role
@@ -55,10 +55,10 @@ _BY_HASHES = sql.select(ApiKey.__table__).where(  # type: ignore[attr-defined]
 )
 
 
-def _unfit(field: str, *, wanted: bool, whose: str) -> PydanticCustomError:
+def _misplaced(field: str, *, wanted: bool, whose: str) -> PydanticCustomError:
     """Say that a field is missing for a role, or is there for another, and which it is."""
     words = f"A {whose}'s key needs {field}." if wanted else f"{field} is for a {whose}'s key alone."
-    return PydanticCustomError("unfit", "{words}", {"words": words, "at": (field,)})
+    return unfit(words, field)
 
 
 class ApiKeyCreate(Shape):
@@ -76,9 +76,9 @@ class ApiKeyCreate(Shape):
     def _fits_its_role(self) -> "ApiKeyCreate":
         """A coordinator has countries, a city's key its city, and neither has the other's."""
         if (self.role is Role.COORDINATOR) != bool(self.countries):
-            raise _unfit("countries", wanted=self.role is Role.COORDINATOR, whose="coordinator")
+            raise _misplaced("countries", wanted=self.role is Role.COORDINATOR, whose="coordinator")
         if (self.role is Role.CITY) != (self.city_id is not None):
-            raise _unfit("city_id", wanted=self.role is Role.CITY, whose="city")
+            raise _misplaced("city_id", wanted=self.role is Role.CITY, whose="city")
         return self
 
 

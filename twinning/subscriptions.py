@@ -16,7 +16,7 @@ from twinning.database import HELD, now
 from twinning.endpoints import Attempt, Delivery, WebhookEndpoint
 from twinning.errors import Conflict, Invalid
 from twinning.events import EventType
-from twinning.fields import Countries, Flag, Note, Shape, Themes
+from twinning.fields import Countries, Flag, Note, Shape, Themes, unfit
 from twinning.keys import ApiKey
 from twinning.terms import Band, DeliveryState, SuggestionKind
 
@@ -61,11 +61,11 @@ def _headers(headers: Mapping[str, str | None]) -> Mapping[str, str | None]:
         raise ValueError("names a header twice")
     for name, value in headers.items():
         if not _TOKEN.fullmatch(name):
-            raise ValueError("has a name that is no header's")
+            raise unfit("is no name of a header", name)
         if name.lower() in _OURS or name.lower().startswith(_OUR_FAMILIES):
-            raise ValueError(f"the header {name} is not the receiver's to set")
+            raise unfit("is not the receiver's to set", name)
         if value is not None and not _VALUE.fullmatch(value):
-            raise ValueError(f"the value of {name} must be 1 to 1,024 printable ASCII characters")
+            raise unfit("must be 1 to 1,024 printable ASCII characters", name)
     return headers
 
 

@@ -18,13 +18,12 @@ from pydantic import (
     model_validator,
 )
 from pydantic.json_schema import WithJsonSchema
-from pydantic_core import PydanticCustomError
 from sqlmodel import Session
 
 from services.api.transactions import house_of
 from twinning.database import is_id
 from twinning.errors import Invalid, NotFound, Stale
-from twinning.fields import Moment, Reference, Shape
+from twinning.fields import Moment, Reference, Shape, unfit
 from twinning.keys import Caller
 from twinning.settings import Settings
 
@@ -51,6 +50,13 @@ def _is_place(value: object) -> bool:
     return is_id(value) if isinstance(value, str) else -1e9 < value < 1e9  # type: ignore[operator]
 
 
+def _readable(text: str) -> str:
+    """Refuse what stands for bytes that are no UTF-8: it would be the same for others."""
+    if "\ufffd" in text:
+        raise ValueError("is not UTF-8")
+    return text
+
+
 def _filter(text: str) -> str:
     if not _STORABLE.fullmatch(text):
         raise ValueError("holds a control character")
@@ -64,7 +70,7 @@ House = Annotated[Settings, Depends(_settings)]
 Identifier = Annotated[
     str, Path(), AfterValidator(_identifier), WithJsonSchema({"type": "string", "format": "uuid"})
 ]
-OwnReference = Annotated[Reference, Path()]
+OwnReference = Annotated[Reference, Path(), AfterValidator(_readable)]
 IfMatch = Annotated[str | None, Header(description="The ETag of what is to be changed.")]
 Filter = Annotated[str, StringConstraints(max_length=300), AfterValidator(_filter)]
 
@@ -111,7 +117,7 @@ class Span(Page):
     def _in_order(self) -> Self:
         """Refuse a span that ends before it begins."""
         if self.since and self.until and self.since > self.until:
-            raise PydanticCustomError("order", "is before since", {"at": ("until",)})
+            raise unfit("is before since", "until")
         return self
 
 

@@ -158,6 +158,22 @@ def test_the_endpoints_of_a_key_end_with_it(front: Door) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["Host", "a b", "X-Long"])
+def test_a_header_that_is_refused_is_pointed_at(shared: Door, name: str) -> None:
+    """Of a webhook's headers the one that cannot be sent is named."""
+    wanted = {"url": "https://hooks.limerick.ie/x", "headers": {"X-Fine": "1", name: "x" * 2000}}
+    answer = shared.client.post("/v1/webhook-endpoints", json=wanted, headers=shared.staff)
+
+    assert answer.json()["errors"][0]["pointer"] == f"/headers/{name}"
+
+
+def test_an_address_that_is_no_utf_8_is_refused(front: Door) -> None:
+    """Two references that are bytes of nothing are not taken for one."""
+    path = f"/v1/cities/{front.city()['id']}/practices/"
+
+    assert front.client.put(path + "%fe", json=practice(), headers=front.staff).status_code == 422
+
+
 @pytest.mark.parametrize(
     ("website", "status"),
     [

@@ -59,7 +59,9 @@ def endpoint(name: str, pointer: str, **fields: Any) -> Row:
 
 
 def headers(name: str, value: dict[str, str]) -> Row:
-    return endpoint(name, "/headers", headers=value)
+    """A row about headers: one of several is what is wrong, or their number is."""
+    wrong = "" if len(value) > 1 else f"/{next(iter(value))}"
+    return endpoint(name, f"/headers{wrong}", headers=value)
 
 
 def types(name: str, *patterns: str) -> Row:

@@ -7,14 +7,13 @@ from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 from sqlmodel import Session
 
 from services.api.dependencies import Db, Filter, Identifier, Who
 from services.api.transactions import Afterwards, KeyedRoute
 from twinning import endpoints, outbox
 from twinning.events import EventType
-from twinning.fields import Shape
+from twinning.fields import Shape, unfit
 from twinning.keys import Caller
 from twinning.outbox import StoredEvent
 from twinning.subscriptions import known_type
@@ -64,7 +63,7 @@ class FeedQuery(EventsWanted):
     def _of_one_place(self) -> Self:
         """Take the cursor for the id that it is."""
         if self.cursor is not None and self.after is not None:
-            raise PydanticCustomError("twice", "after says it already", {"at": ("cursor",)})
+            raise unfit("after says it already", "cursor")
         self.after = self.after or self.cursor
         return self
 
