@@ -50,7 +50,10 @@ def _settings() -> "Settings":
 @app.command()
 def up(
     port: Port = 8000,
-    data: Annotated[Path | None, typer.Option(help="The folder that keeps everything.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="The folder that keeps everything; without it TWINNING_DATA_DIR, or `data` here."),
+    ] = None,
 ) -> None:
     """Run everything on this machine, with nothing installed, until Ctrl-C."""
     from services.cli.system import run

@@ -29,7 +29,7 @@ def answering(url: str) -> Iterator[None]:
 def _reason(told: str) -> str:
     """Cut out of what a driver says its last words: those before may hold parts of the address."""
     ends = (line.rpartition(": ")[2].strip() for line in told.splitlines() if ": " in line)
-    return next((end for end in ends if end), told.strip())
+    return next((end for end in ends if end), " ".join(told.split()))
 
 
 def make_folder(url: str) -> None:
