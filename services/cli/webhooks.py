@@ -135,7 +135,7 @@ def listen(
 
 def _by_option(refused: "Refused") -> str:
     """Say what is wrong with the options, by the names that they have here."""
-    told = (f"--{where.removeprefix('/query/')}: {reason}" for where, reason in refused.flaws.items())
+    told = (f"--{where.removeprefix('/query/')}: {reason}" for where, reason in refused.flaws)
     return "; ".join(told) or str(refused)
 
 
