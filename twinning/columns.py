@@ -23,6 +23,8 @@ from twinning.forms import NeedCreate, PracticeCreate
 BAR: Final = "|"
 # What tells rows apart; every one has them, a listing also the reference of its city.
 KIND, REF, CITY_REF = "kind", "ref", "city_ref"
+# What the rows of the demo say of themselves beside their fields; an import passes it over.
+NOTES: Final = frozenset({"source", "illustration"})
 SHAPES: Final[Mapping[str, type[CityCreate | PracticeCreate | NeedCreate]]] = {
     "city": CityCreate,
     "practice": PracticeCreate,

@@ -8,12 +8,12 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from twinning.city_shapes import CityCreate
-from twinning.columns import CITY_REF, KIND, REF, SHAPES
+from twinning.columns import CITY_REF, KIND, NOTES, REF, SHAPES
 from twinning.forms import NeedCreate, PracticeCreate
 from twinning.rows import MOST_FLAWS, Row, Wrong, wrong
 
 CITY: Final = "city"
-_OWN: Final = frozenset({KIND, REF, CITY_REF})
+_OWN: Final = frozenset({KIND, REF, CITY_REF}) | NOTES
 _SENTENCES: Final[Mapping[str, str]] = {
     "missing": "is missing",
     "extra_forbidden": "is not a field of this kind of row",

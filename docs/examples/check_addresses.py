@@ -90,7 +90,9 @@ def main() -> int:
         )
         given = [json.loads(line) for line in ran.stdout.splitlines()]
     except (OSError, subprocess.SubprocessError, ValueError) as error:
-        print(f"the command did not answer: {error}", file=sys.stderr)
+        # Why a command failed is what it said itself, and the last of it as a rule.
+        said = error.stderr if isinstance(error, subprocess.CalledProcessError) else ""
+        print(f"the command did not answer: {error}\n{said[-2000:]}".rstrip(), file=sys.stderr)
         return 2
     if len(given) != len(cases):
         print(f"the command gave {len(given)} answers to {len(cases)} questions", file=sys.stderr)

@@ -24,8 +24,12 @@ class Refused(TwinningError):
     code = "refused"
 
     def __init__(self, status: int, problem: dict[str, Any]) -> None:
-        flaws = "".join(f"; {flaw['pointer']}: {flaw['detail']}" for flaw in problem.get("errors", ()))
-        super().__init__(f"{status} {problem.get('detail') or problem.get('title')}{flaws}")
+        detail = problem.get("detail") or problem.get("title")
+        self.flaws = [(str(flaw["pointer"]), str(flaw["detail"])) for flaw in problem.get("errors", ())]
+        told = [f"{pointer}: {reason}" for pointer, reason in self.flaws]
+        # Where one field is wrong, the whole says the same as the field.
+        whole = () if [reason for _, reason in self.flaws] == [detail] else (str(detail),)
+        super().__init__(f"{status} " + "; ".join((*whole, *told)))
         self.status = status
         self.code_told = str(problem.get("type", "")).rsplit("/", 1)[-1]
 

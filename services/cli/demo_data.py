@@ -19,7 +19,7 @@ Kind = Literal["city", "practice", "need"]
 OURS = "Written for this demonstration"
 """How the source of every text of ours begins."""
 
-_DEMO = files("twinning") / "data" / "demo"
+DEMO = files("twinning") / "data" / "demo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +89,12 @@ def _entry(row: dict[str, Any]) -> Entry:
 
 def _entries(name: str) -> tuple[Entry, ...]:
     """The rows of one JSON Lines file, in its order."""
-    return tuple(_entry(json.loads(line)) for line in (_DEMO / name).read_text("utf-8").splitlines())
+    return tuple(_entry(json.loads(line)) for line in (DEMO / name).read_text("utf-8").splitlines())
 
 
 def _focus_areas() -> Iterator[FocusArea]:
     """The committed table that maps each focus area to a theme, in its order."""
-    for row in csv.DictReader((_DEMO / "focus_area_themes.csv").read_text("utf-8").splitlines()):
+    for row in csv.DictReader((DEMO / "focus_area_themes.csv").read_text("utf-8").splitlines()):
         yield FocusArea(row["city_ref"], row["city"], row["focus_area"], row["theme"] or None, row["why"])
 
 
@@ -105,6 +105,6 @@ def load() -> Demo:
         cities=_entries("cities.jsonl"),
         practices=_entries("practices.jsonl"),
         needs=_entries("needs.jsonl"),
-        late_practice=_entry(json.loads((_DEMO / "late_practice.json").read_text("utf-8"))),
+        late_practice=_entry(json.loads((DEMO / "late_practice.json").read_text("utf-8"))),
         focus_areas=tuple(_focus_areas()),
     )

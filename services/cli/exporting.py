@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
@@ -41,7 +42,7 @@ def export(
     ] = None,
     format_: Annotated[
         ExportFormat | None,
-        typer.Option("--format", help="Without it the ending of --output decides, else it is csv."),
+        typer.Option("--format", help="Without it the ending of --output decides; csv on standard output."),
     ] = None,
     kind: Annotated[
         list[RowKind] | None, typer.Option(help="What to export; may be repeated. All, without it.")
@@ -58,22 +59,26 @@ def export(
     No contact is in it, and no need that has expired. A city without a reference of its own has its id in
     `ref`. With --round it is what a matching round proposes, best first.
     """
-    form = format_ or _by_ending(output)
+    form = format_ or (ExportFormat.CSV if output is None else _by_ending(output))
     if form is ExportFormat.XLSX and output is None and sys.stdout.isatty():
         raise typer.BadParameter("a workbook is not for a terminal; give a file with --output")
     client = reach(url, key, data)
-    with reached(client), _target(output) as file:
+    with _target(output) as file:
         if round_ is not None:
-            client.download(f"/matching-rounds/{round_}/export?format={form}", file)
+            with reached(client):
+                client.download(f"/matching-rounds/{round_}/export?format={form}", file)
         elif form is ExportFormat.GEOJSON:
             _write_map(client, file)
         else:
             _write_table(client, form, kind or list(RowKind), file)
 
 
-def _by_ending(output: Path | None) -> ExportFormat:
-    ending = "" if output is None else output.suffix.lower().removeprefix(".")
-    return ExportFormat(ending) if ending in set(ExportFormat) else ExportFormat.CSV
+def _by_ending(output: Path) -> ExportFormat:
+    ending = output.suffix.lower().removeprefix(".")
+    if ending not in set(ExportFormat):
+        known = ", ".join(f".{form}" for form in ExportFormat)
+        raise typer.BadParameter(f"--output {output}: the name should end in {known}; or give --format")
+    return ExportFormat(ending)
 
 
 @contextmanager
@@ -84,11 +89,15 @@ def _target(output: Path | None) -> Iterator[IO[bytes]]:
         return
     part = output.with_name(f"{output.name}.part")
     try:
-        with part.open("wb") as file:
-            yield file
-        part.replace(output)
-    finally:
-        part.unlink(missing_ok=True)
+        try:
+            with part.open("wb") as file:
+                yield file
+            part.replace(output)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        # A house that does not answer has been told of as such, so this is about the file.
+        raise typer.BadParameter(f"--output {output}: {error.strerror}") from None
 
 
 def _write_table(client: "Client", form: ExportFormat, kinds: Sequence[RowKind], file: IO[bytes]) -> None:
@@ -102,7 +111,9 @@ def _write_table(client: "Client", form: ExportFormat, kinds: Sequence[RowKind],
         name for name, its in COLUMNS.items() if wanted & {*its.kinds} and not name.startswith("contact.")
     ]
     rows = _rows(client, wanted, {kind: frozenset(shape.model_fields) for kind, shape in SHAPES.items()})
-    table_files.write(TableFormat(form.value), file, names, rows)
+    # A house that does not answer leaves nothing behind, not even a table's head.
+    first = [*islice(rows, 1)]
+    table_files.write(TableFormat(form.value), file, names, chain(first, rows))
 
 
 def _rows(
@@ -110,16 +121,22 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     """Give what is there as rows of an import: the cities first, whose references the listings name."""
     refs: dict[str, str] = {}
-    for city in client.pages("/cities"):
+    for city in _pages(client, "/cities"):
         refs[city["id"]] = city["external_ref"] or city["id"]
         if RowKind.CITY in kinds:
             yield {"kind": "city", "ref": refs[city["id"]], **_said(city, fields["city"])}
     for kind, path in (("practice", "/practices"), ("need", "/needs")):
-        for its in client.pages(path) if kind in kinds else ():
+        for its in _pages(client, path) if kind in kinds else ():
             # The calendar alone says so of a need; no import can.
             if its["state"] != "expired":
                 ref, city_ref = its["external_ref"] or its["id"], refs.get(its["city_id"], its["city_id"])
                 yield {"kind": kind, "ref": ref, "city_ref": city_ref, **_said(its, fields[kind])}
+
+
+def _pages(client: "Client", path: str) -> Iterator[Any]:
+    """Read a list to its end; what its reader does meanwhile is not taken for the house's failure."""
+    with reached(client):
+        yield from client.pages(path)
 
 
 def _said(its: Mapping[str, Any], fields: frozenset[str]) -> dict[str, Any]:
@@ -131,7 +148,7 @@ def _said(its: Mapping[str, Any], fields: frozenset[str]) -> dict[str, Any]:
 def _write_map(client: "Client", file: IO[bytes]) -> None:
     """Write the cities as points; those that do not say where they lie have no geometry."""
     features = []
-    for city in client.pages("/cities"):
+    for city in _pages(client, "/cities"):
         point = [city["longitude"], city["latitude"]]
         geometry = None if None in point else {"type": "Point", "coordinates": point}
         facts = {name: value for name, value in city.items() if name != "contact"}

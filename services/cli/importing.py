@@ -3,13 +3,14 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from services.cli.input_files import WHOLE_ROW
 from services.cli.reaching import Data, Key, Url, reach
 
 if TYPE_CHECKING:
@@ -62,8 +63,11 @@ def _write_template(path: Path) -> None:
     from twinning import table_files
 
     form = _format_of(path)
-    with path.open("wb") as file:
-        table_files.template(form, file)
+    try:
+        with path.open("wb") as file:
+            table_files.template(form, file)
+    except OSError as error:
+        raise typer.BadParameter(f"--template {path}: {error.strerror}") from None
 
 
 def _import(client: "Client", path: Path, *, wait: bool) -> int:
@@ -79,9 +83,7 @@ def _import(client: "Client", path: Path, *, wait: bool) -> int:
                 asked = client.get(f"/imports/{asked['id']}")
                 show(asked["progress"])
         for refusal in client.pages(f"/imports/{asked['id']}/refusals"):
-            value = "" if refusal["value"] is None else f"{refusal['value']!r} "
-            where = f"{path}, row {refusal['row']}, {refusal['column']}"
-            print(f"{where}: {value}{refusal['reason']}", file=sys.stderr)
+            print(f"{path}, {_told(refusal)}", file=sys.stderr)
     counts = asked["counts"]
     told = ", ".join(f"{counts[name]} {name}" for name in ("created", "updated", "unchanged", "refused"))
     print(f"{path}: {asked['state']}, {counts['rows']} rows: {told}")
@@ -90,6 +92,14 @@ def _import(client: "Client", path: Path, *, wait: bool) -> int:
     if asked["state"] == "cancelled":
         return 1
     return 2 if counts["refused"] or asked["error"] else 0
+
+
+def _told(refusal: Mapping[str, Any]) -> str:
+    """Say which row was refused, in which column unless it is the whole row, and why, the value once."""
+    column = "" if refusal["column"] == WHOLE_ROW else f", {refusal['column']}"
+    value = "" if refusal["value"] is None else f"{refusal['value']!r} "
+    reason = refusal["reason"].removeprefix(value)
+    return f"row {refusal['row']}{column}: {value}{reason}"
 
 
 @contextmanager

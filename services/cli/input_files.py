@@ -9,12 +9,16 @@ from typing import Any
 from twinning import json_lines
 from twinning.rows import BadFile, Row
 
+# What stands for a field where a row is wrong as a whole.
+WHOLE_ROW = "row"
+
 
 class BadInput(Exception):
     """A file cannot be used as it is; says where and why."""
 
     def __init__(self, path: Path, line: int, field: str, detail: str) -> None:
-        super().__init__(f"{path}, line {line}, {field}: {detail}")
+        where = f"{path}, line {line}" if field == WHOLE_ROW else f"{path}, line {line}, {field}"
+        super().__init__(f"{where}: {detail}")
 
 
 @dataclass(frozen=True, slots=True)

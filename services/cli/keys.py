@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from services.cli.storing import answering, must_have_folder
 from twinning.errors import NotFound, Unready
 from twinning.terms import Role
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 # The options that are called otherwise than the fields of a key.
 OPTIONS: Final = {"countries": "country", "city_id": "city-id", "expires_at": "expires-at"}
+WIDEST: Final = 10_000
 
 app = typer.Typer(no_args_is_help=True, help="Make, list and end API keys.")
 
@@ -28,14 +30,17 @@ def _session() -> Iterator["Session"]:
     from twinning.migrating import has_tables
     from twinning.settings import Settings
 
-    database = Database(Settings.load().database)
+    url = Settings.load().database
+    must_have_folder(url)
+    database = Database(url)
     try:
-        if not has_tables(database):
-            raise Unready("The database has no tables yet; run `twinning migrate` first.")
-        with database.transaction() as session:
-            # Who may write to the database may do all that staff may.
-            audit.act_for(session, audit.Actor(None, "command line", Role.STAFF))
-            yield session
+        with answering(url):
+            if not has_tables(database):
+                raise Unready("The database has no tables yet; run `twinning migrate` first.")
+            with database.transaction() as session:
+                # Who may write to the database may do all that staff may.
+                audit.act_for(session, audit.Actor(None, "command line", Role.STAFF))
+                yield session
     finally:
         database.close()
 
@@ -58,7 +63,7 @@ def create(
     """Make a key and print it, this once."""
     from pydantic import ValidationError
 
-    from twinning import audit, handover, keys
+    from twinning import audit, cities, handover, keys
 
     try:
         wanted = keys.ApiKeyCreate(
@@ -74,6 +79,11 @@ def create(
     except ValueError as error:
         raise typer.BadParameter(f"--expires-at: {error}") from None
     with _session() as session:
+        if city_id is not None:
+            try:
+                cities.get(session, city_id)
+            except NotFound:
+                raise typer.BadParameter(f"--city-id: there is no city with the id {city_id}") from None
         row, key = keys.create(session, wanted)
         if replaces is not None:
             handover.hand_over(session, replaces, row)
@@ -91,17 +101,26 @@ def _told(flaw: Mapping[str, Any]) -> str:
 def show() -> None:
     """List the keys that are good now; never the keys themselves."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
+    from rich.text import Text
 
     from twinning import keys
+    from twinning.database import new_id
 
-    table = Table("id", "name", "role", "for", "expires", "last used", box=None)
+    # An id is whole on the narrowest terminal, too: `revoke` takes no less.
+    whole = Column("id", no_wrap=True, min_width=len(new_id()))
+    table = Table(whole, "name", "role", "for", "expires", "last used", box=None)
     with _session() as session:
         for row in keys.live(session):
             scope = ", ".join(row.countries) or row.city_id or ""
             moments = [f"{at:%Y-%m-%d %H:%M}" if at else "never" for at in (row.expires_at, row.last_used_at)]
-            table.add_row(row.id, row.name, row.role, scope, *moments)
-    Console().print(table)
+            table.add_row(*map(Text, (row.id, row.name, row.role, scope, *moments)))
+    console = Console()
+    if not console.is_terminal:
+        # A program reads a line for each key, however long it is.
+        wide = console.options.update(width=WIDEST)
+        console.width = max(console.width, console.measure(table, options=wide).maximum)
+    console.print(table, crop=False)
 
 
 @app.command()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from services.cli import exporting, importing, keys, offline, webhooks
+from services.cli.storing import answering, make_folder
 from twinning.errors import TwinningError, WrongSetting
 
 if TYPE_CHECKING:
@@ -49,7 +50,10 @@ def _settings() -> "Settings":
 @app.command()
 def up(
     port: Port = 8000,
-    data: Annotated[Path | None, typer.Option(help="The folder that keeps everything.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="The folder that keeps everything; without it TWINNING_DATA_DIR, or `data` here."),
+    ] = None,
 ) -> None:
     """Run everything on this machine, with nothing installed, until Ctrl-C."""
     from services.cli.system import run
@@ -122,8 +126,10 @@ def migrate() -> None:
     from twinning.migrating import migrate as bring_up_to_date
 
     settings = _settings()
-    bring_up_to_date(settings.database)
-    keyring.check(settings, seal=True)
+    make_folder(settings.database)
+    with answering(settings.database):
+        bring_up_to_date(settings.database)
+        keyring.check(settings, seal=True)
 
 
 @app.command()

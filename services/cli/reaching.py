@@ -14,7 +14,8 @@ KEY_VARIABLE = "ASEM_KEY"
 Url = Annotated[
     str | None,
     typer.Option(
-        help="The address of the house; without it that of TWINNING_PUBLIC_URL, or of this machine."
+        help="The address of the house, which is one installation of this service; without it that of "
+        "TWINNING_PUBLIC_URL, or of this machine."
     ),
 ]
 Key = Annotated[
@@ -24,7 +25,12 @@ Key = Annotated[
         help="The API key to ask with; without it that of the first staff, kept in the data folder.",
     ),
 ]
-Data = Annotated[Path | None, typer.Option(help="The data folder whose staff.key to use.")]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        help="The data folder whose staff.key to use; without it TWINNING_DATA_DIR, or `data` here."
+    ),
+]
 
 
 def reach(url: str | None, key: str | None, data: Path | None) -> Client:

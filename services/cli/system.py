@@ -16,6 +16,7 @@ from sqlmodel import Session
 from services.cli.children import Child
 from services.cli.folder import locked_folder
 from services.cli.servers import embedded_broker
+from services.cli.storing import answering
 from services.cli.supervisor import Supervisor
 from twinning import clocks, keyring, keys, workers
 from twinning.database import Database
@@ -42,9 +43,10 @@ def run(settings: Settings, data: Path | None, port: int) -> int:
             env[f"{PREFIX}BROKER_URL"] = broker.url
             children.append(Child("broker", broker.argv, {}, broker.ready))
         settings = settings.model_copy(update={"data_dir": folder})
-        migrate(settings.database)
-        keyring.check(settings, seal=True)
-        clocks.check(settings)
+        with answering(settings.database):
+            migrate(settings.database)
+            keyring.check(settings, seal=True)
+            clocks.check(settings)
         database = Database(settings.database)
         stack.callback(database.close)
         key = _first_key(database, folder)

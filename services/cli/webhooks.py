@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+    from services.cli.client import Refused
     from services.cli.event_stream import Event, EventSource
     from services.cli.forwarding import Forwarded, Forwarder
 
@@ -129,7 +130,13 @@ def listen(
     except Refused as refused:
         if refused.status != 422:
             raise
-        raise typer.BadParameter(str(refused)) from None
+        raise typer.BadParameter(_by_option(refused)) from None
+
+
+def _by_option(refused: "Refused") -> str:
+    """Say what is wrong with the options, by the names that they have here."""
+    told = (f"--{where.removeprefix('/query/')}: {reason}" for where, reason in refused.flaws)
+    return "; ".join(told) or str(refused)
 
 
 class Listener:

@@ -326,6 +326,21 @@ def test_keys_by_hand_where_the_database_is(front: Door, monkeypatch: pytest.Mon
     ]
 
 
+def test_a_key_by_hand_is_for_a_city_that_is_there(front: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command makes no key for a city that never was or was taken out, as HTTP makes none."""
+    monkeypatch.setenv("TWINNING_DATABASE_URL", front.settings.database_url.replace("+psycopg", ""))
+    here, gone = front.city(), front.city("Suwon", "KR")
+    front.client.delete(f"/v1/cities/{gone['id']}", headers=front.staff)
+    words = ["keys", "create", "--role", "city", "--name", "By hand, for a city", "--city-id"]
+    made, *refused = (CliRunner().invoke(app, [*words, city]) for city in (here["id"], gone["id"], "abc"))
+
+    assert made.exit_code == 0
+    assert [each.exit_code for each in refused] == [2, 2]
+    assert all("--city-id: there is no city" in each.stderr for each in refused)
+    items = front.client.get("/v1/api-keys?limit=200", headers=front.staff).json()["items"]
+    assert [key["city_id"] for key in items if key["name"] == "By hand, for a city"] == [here["id"]]
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

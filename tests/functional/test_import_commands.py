@@ -12,6 +12,7 @@ import pytest
 from geojson_pydantic import FeatureCollection
 from typer.testing import CliRunner, Result
 
+from services.cli.demo_data import DEMO
 from services.cli.main import app
 from services.matcher.importing import Importer
 from services.matcher.matching import Matcher
@@ -94,21 +95,36 @@ def test_an_export_is_imported_without_a_change(house: Street, tmp_path: Path, f
 
 def test_what_is_refused_is_printed_and_the_exit_code_tells(house: Street, tmp_path: Path) -> None:
     """Each refused row stands on standard error with file, row and column; the exit code is 2 then."""
-    good, bad, broken = (tmp_path / name for name in ("good.csv", "bad.csv", "broken.xlsx"))
+    names = ("good.csv", "bad.csv", "broken.xlsx", "odd.jsonl")
+    good, bad, broken, odd = (tmp_path / name for name in names)
     good.write_text("kind;ref;name;country\ncity;cork;Cork;IE\n", encoding="utf-16")
     bad.write_text("kind,ref,name,country\ncity,x,X,US\ncity,y,Y,IE\n", encoding="utf-8")
     broken.write_bytes(b"no workbook")
+    odd.write_text('{"kind": "city"\n', encoding="utf-8")
 
     both = run(house, "import", good, bad)
     alone = run(house, "import", good)
     failed = run(house, "import", broken)
+    half = run(house, "import", odd)
     unknown = run(house, "import", tmp_path)
 
     assert (both.exit_code, alone.exit_code, failed.exit_code, unknown.exit_code) == (2, 0, 2, 2)
     assert f"{good}: completed, 1 rows: 1 created, 0 updated" in both.stdout
     assert f"{bad}: completed, 2 rows: 1 created, 0 updated, 0 unchanged, 1 refused" in both.stdout
-    assert f"{bad}, row 2, country: 'US' " in both.stderr
+    # The value stands there once, whether or not the reason names it.
+    assert f"{bad}, row 2, country: 'US' is not " in both.stderr
     assert "not an XLSX workbook" in failed.stderr
+    assert half.stderr.startswith(f"{odd}, row 1: is not JSON: ")
+
+
+def test_the_demos_own_files_are_imported(house: Street) -> None:
+    """The shipped files of the demo land whole, though each row names its source beside its fields."""
+    files = [str(DEMO / f"{name}.jsonl") for name in ("cities", "practices", "needs")]
+
+    imported = run(house, "import", *files)
+
+    assert (imported.exit_code, imported.stderr) == (0, "")
+    assert imported.stdout.count(" 0 refused") == 3
 
 
 def test_a_house_that_is_away_or_refuses_is_a_failure(house: Street, tmp_path: Path) -> None:

@@ -209,8 +209,8 @@ def test_it_ends_with_its_key(sqlite_url: str) -> None:
 @pytest.mark.parametrize(
     ("words", "holding"),
     [
-        (("--after", "yesterday"), "after"),
-        (("--types", "city.born"), "event-types"),
+        (("--after", "yesterday"), "--after: "),
+        (("--types", "city.born"), "--types: "),
         (("--forward", "localhost:3000"), "no address"),
         (("--secret", "whsec_x"), "--forward"),
         (("--forward", "http://localhost/", "--secret", "hunter2"), "secret"),
@@ -225,7 +225,9 @@ def test_bad_arguments_are_named(
     ended = CliRunner().invoke(app, ["webhooks", "listen", "--url", shared_street.url, *words])
 
     assert ended.exit_code == 2, ended.output
-    assert holding in " ".join(ended.output.split())
+    told = " ".join(ended.output.split())
+    assert told.count(holding) == 1
+    assert "/query/" not in told
 
 
 def test_no_key_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

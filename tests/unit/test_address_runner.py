@@ -69,6 +69,15 @@ def test_a_silent_command_is_no_pass() -> None:
     assert "0 answers" in complaint
 
 
+def test_a_command_that_fails_is_heard() -> None:
+    """What a command said before it failed is told: its exit code alone helps nobody."""
+    code, _, complaint = run(sys.executable, "-c", "import sys; sys.stdin.read(); sys.exit('no rules here')")
+
+    assert code == 2
+    assert complaint.startswith("the command did not answer: ")
+    assert complaint.splitlines()[-1] == "no rules here"
+
+
 def test_the_runner_needs_nothing_of_ours(tmp_path: Path) -> None:
     """The two files work alone, for those who take no more than them."""
     for name in ("check_addresses.py", "address_cases.json"):

@@ -14,6 +14,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from services.cli import offline
+from services.cli.demo_data import DEMO
 
 CITIES = [
     {"kind": "city", "ref": "suwon", "name": "Suwon", "country": "KR"},
@@ -278,26 +279,37 @@ def test_bad_rows_are_named(
 @pytest.mark.parametrize(
     ("name", "content", "line", "field"),
     [
-        ("in.jsonl", b'{"kind": "city"\n', 1, "row"),
-        ("in.jsonl", b"\n[1]\n", 2, "row"),
-        ("in.jsonl", b"\xff\n", 1, "row"),
-        ("in.jsonl", b"[" * 100_000, 1, "row"),
+        ("in.jsonl", b'{"kind": "city"\n', 1, ""),
+        ("in.jsonl", b"\n[1]\n", 2, ""),
+        ("in.jsonl", b"\xff\n", 1, ""),
+        ("in.jsonl", b"[" * 100_000, 1, ""),
         ("in.csv", b"kind,name\ncity,Suwon\n", 1, "ref"),
-        ("in.csv", b"kind,ref,name,country\ncity,a,A,KR,too much\n", 2, "row"),
+        ("in.csv", b"kind,ref,name,country\ncity,a,A,KR,too much\n", 2, ""),
         ("in.csv", b"kind,ref,name,country,population\ncity,a,A,KR,many\n", 2, "population"),
-        ("in.csv", b'kind,ref,name\ncity,a,"A"x\n', 2, "row"),
+        ("in.csv", b'kind,ref,name\ncity,a,"A"x\n', 2, ""),
         ("in.csv", b"", 1, "kind"),
     ],
 )
 def test_broken_files_are_named(tmp_path: Path, name: str, content: bytes, line: int, field: str) -> None:
-    """A file that cannot be read as what it should be says where."""
+    """A file that cannot be read as what it should be says where; a whole row is no field of its own."""
     path = tmp_path / name
     path.write_bytes(content)
 
     result = run("match", path, "--kind", "study_visit")
 
     assert result.exit_code == 2
-    assert f"{path}, line {line}, {field}: " in result.stderr
+    where = f"{path}, line {line}" + (f", {field}" if field else "")
+    assert result.stderr.startswith(f"{where}: ")
+
+
+def test_the_demos_own_files_are_matched() -> None:
+    """The shipped files of the demo go in as they are, though each row names its source beside its fields."""
+    files = [Path(str(DEMO / f"{name}.jsonl")) for name in ("cities", "practices", "needs")]
+
+    result = run("match", *files, "--kind", "study_visit", "--format", "csv")
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert len(result.stdout.splitlines()) > 10
 
 
 DOCUMENTS = [
