@@ -93,7 +93,8 @@ def create(
 
 def _told(flaw: Mapping[str, Any]) -> str:
     """Say what is wrong with a key, by the option that it came from."""
-    option = f"--{OPTIONS.get(flaw['loc'][0], flaw['loc'][0])}: " if flaw["loc"] else ""
+    place = (*flaw["loc"], *flaw.get("ctx", {}).get("at", ()))
+    option = f"--{OPTIONS.get(place[0], place[0])}: " if place else ""
     return option + str(flaw["msg"]).removeprefix("Value error, ")
 
 
@@ -126,11 +127,11 @@ def show() -> None:
 @app.command()
 def revoke(key_id: Annotated[str, typer.Argument(help="The key's id, from `twinning keys list`.")]) -> None:
     """End a key at once."""
-    from twinning import audit, keys
+    from twinning import audit, handover, keys
 
     with _session() as session:
         row = session.get(keys.ApiKey, key_id)
         if row is None or row.revoked_at is not None:
             raise NotFound(f"There is no live key with the id {key_id}; `twinning keys list` names them.")
-        keys.revoke(session, row)
+        handover.end(session, row)
         audit.note(session, "api_key.revoked", row.id, city_id=row.city_id)

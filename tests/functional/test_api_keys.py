@@ -345,7 +345,7 @@ def test_a_key_by_hand_is_for_a_city_that_is_there(front: Door, monkeypatch: pyt
     ("words", "told"),
     [
         (["--role", "coordinator", "--country", "US"], "--country: 'US' is not"),
-        (["--role", "city"], "A city's key needs city_id"),
+        (["--role", "city"], "--city-id: A city's key needs city_id"),
         (["--role", "city", "--city-id", "a b"], "--city-id: "),
         (["--role", "staff", "--expires-at", "2027-01-31"], "--expires-at: "),
         (["--role", "staff", "--expires-at", "soon"], "--expires-at: "),
