@@ -37,10 +37,11 @@ FUZZ = (
 )
 
 
-@pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSystem]:
-    """A system as `twinning up` runs it, with real workers."""
-    folder = tmp_path_factory.mktemp("up")
+@pytest.fixture
+def system(tmp_path: Path) -> Iterator[RunningSystem]:
+    """A fresh system as `twinning up` runs it, with real workers, so that a seed draws the same each time."""
+    folder = tmp_path / "up"
+    folder.mkdir()
     with throwaway_system(folder, {**LOCAL_RECEIVERS, "RATE_PER_MINUTE": "0"}) as running:
         yield running
 

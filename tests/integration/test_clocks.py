@@ -98,7 +98,7 @@ def test_nothing_is_signed_by_a_clock_that_went_wrong(postgres_url: str) -> None
             row = subscribe(odd, receiver.url("/a"))
             [event_id] = ping(odd, [row])
             with pytest.raises(Unready, match="behind"):
-                Courier(odd, settings, "courier-1")._turn([], 10)
+                Courier(odd, settings, "courier-1")._turn([], 10, rung=True)
             [delivery] = deliveries(odd)
             odd.close()
         database = Database(postgres_url)
