@@ -16,6 +16,16 @@ WRITERS = 24
 
 
 @contextmanager
+def listening(front: Door, name: str, hear: Callable[..., None]) -> Iterator[None]:
+    """Hear of each event of a front door's engine."""
+    event.listen(front.database.engine, name, hear)
+    try:
+        yield
+    finally:
+        event.remove(front.database.engine, name, hear)
+
+
+@contextmanager
 def held_up(front: Door) -> Iterator[None]:
     """Hold the first commit until the others wait, so that they come to share the next transaction."""
     held, go_on, lock = threading.Event(), threading.Event(), threading.Lock()

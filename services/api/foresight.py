@@ -18,7 +18,7 @@ from services.api.gate import bearer_of
 from twinning import cities, keys
 
 # A listing of a city is registered, or replaced, below the city.
-_OF_A_CITY = re.compile(r"/v1/cities/([^/]{36})/.")
+_OF_A_CITY = re.compile(r"/v1/cities/([0-9a-f-]{36})/.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,9 @@ class Foreseen:
     def of(cls, request: Request) -> "Foreseen":
         """Read it from the head of a request; raises `Unauthorised` where there is no key."""
         found = _OF_A_CITY.match(request.url.path)
-        return cls(bearer_of(request), idempotency.key_of(request), found and found[1])
+        key = idempotency.key_of(request)
+        # What is none may be what no database takes, and is refused when its own turn comes.
+        return cls(bearer_of(request), key if key and idempotency.is_key(key) else None, found and found[1])
 
 
 def foresee(session: Session, group: Sequence[Foreseen]) -> None:

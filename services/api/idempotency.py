@@ -44,6 +44,11 @@ def key_of(request: Request) -> str | None:
     return request.headers.get(HEADER) if request.method == "POST" else None
 
 
+def is_key(text: str) -> bool:
+    """Say whether a text may be the key of an answer."""
+    return _KEY.fullmatch(text) is not None
+
+
 def foresee(session: Session, claimed: AbstractSet[tuple[str, str]]) -> None:
     """Take keys of callers for this transaction, and find for all at once which have no answer yet."""
     # First the locks: what is read after one is what its last holder left.
@@ -59,7 +64,7 @@ def claim(request: Request, session: Session, caller: Caller, body: bytes) -> Cl
     key = key_of(request)
     if key is None:
         return None
-    if not _KEY.fullmatch(key):
+    if not is_key(key):
         raise HTTPException(400, f"{HEADER} takes 1 to 255 visible ASCII characters.")
     if not try_lock(session, lock_of(caller.key_id, key)):
         raise Conflict(

@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
-from sqlalchemy import event
 
 from services.api import idempotency
-from tests.company import WRITERS, together
+from tests.company import WRITERS, listening, together
 from tests.factories import Door, door, practice
 from twinning import dialects
 
@@ -25,11 +24,8 @@ def _asked(front: Door) -> Iterator[Counter[str]]:
     def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
         count.update(name for words, name in OF_EACH.items() if words in statement)
 
-    event.listen(front.database.engine, "before_cursor_execute", note)
-    try:
+    with listening(front, "before_cursor_execute", note):
         yield count
-    finally:
-        event.remove(front.database.engine, "before_cursor_execute", note)
 
 
 def test_what_each_will_ask_is_asked_once_for_all(front: Door) -> None:
@@ -67,6 +63,16 @@ def test_a_city_that_is_not_there_is_missed_by_those_who_name_it(front: Door) ->
         return _post(front, f"/v1/cities/{nowhere if number % 2 else here}/practices", f"key-{number}")
 
     assert [answer.status_code for answer in together(front, ask)] == [201, 404] * (WRITERS // 2)
+
+
+def test_what_no_database_takes_spoils_nobody_elses_write(front: Door) -> None:
+    """Of writes in company one below an id with NULs in it gets 404, and the others are written."""
+    here = front.city()["id"]
+
+    def ask(number: int) -> httpx.Response:
+        return _post(front, f"/v1/cities/{here if number else '%00' * 36}/practices", f"key-{number}")
+
+    assert [answer.status_code for answer in together(front, ask)] == [404, *[201] * (WRITERS - 1)]
 
 
 def _post(front: Door, path: str, key: str) -> httpx.Response:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session, select
 
-from tests.company import WRITERS, together
+from tests.company import WRITERS, listening, together
 from tests.factories import Door, door, practice
 from tests.hooks import eventually
 from twinning.listings import Listing
@@ -26,11 +26,8 @@ def _commits(front: Door) -> Iterator[list[int]]:
     def note(_connection: Connection) -> None:
         count.append(1)
 
-    event.listen(front.database.engine, "commit", note)
-    try:
+    with listening(front, "commit", note):
         yield count
-    finally:
-        event.remove(front.database.engine, "commit", note)
 
 
 def test_who_comes_together_shares_one_commit(front: Door) -> None:
