@@ -85,6 +85,10 @@ class EventSource:
                 # urllib wraps what the system says in an error of its own.
                 self._wait(f"cannot hear {self._client.url} ({getattr(error, 'reason', error) or error!r})")
 
+    def passed(self, event: Event) -> None:
+        """Go on after an event, which has been dealt with."""
+        self.after = event.id
+
     def _read(self) -> Iterator[Event]:
         """Read one connection to its end."""
         query = {"types": ",".join(self._types)} if self._types else {}

@@ -9,7 +9,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -154,10 +154,12 @@ class Listener:
         self._heard = self._left = 0
         # The place before the first event that the program did not take.
         self._before_left: str | None = None
+        self._midway = self._ended = False
 
     def run(self) -> int:
         """Listen until told to stop; gives the exit code."""
-        signal.signal(signal.SIGTERM, _interrupt)
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, self._interrupt)
         try:
             for event in self._source:
                 outcome = None if self._forwarder is None else self._forwarder.forward(event)
@@ -165,7 +167,13 @@ class Listener:
                 if outcome is not None and not outcome.taken:
                     self._left += 1
                     self._before_left = self._before_left or self._source.after
+                self._midway = True
                 self._print(event, outcome)
+                self._source.passed(event)
+                self._midway = False
+                if self._ended:
+                    break
+            self._say_goodbye()
         except KeyboardInterrupt:
             self._say_goodbye()
         except BrokenPipeError:
@@ -173,15 +181,20 @@ class Listener:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1 if self._left else 0
 
+    def _interrupt(self, _number: int, _frame: object) -> None:
+        """End at once, or when the event that is being written has been, lest it is told of as not heard.
+
+        Whoever does not read what is written asks a second time.
+        """
+        if not self._midway or self._ended:
+            raise KeyboardInterrupt
+        self._ended = True
+
     def _say_goodbye(self) -> None:
         left = f", {self._left} not taken" if self._left else ""
         after = self._before_left or self._source.after
         on = f"; go on with --after {plain(after)}" if after and after != "latest" else ""
         self._notes.print(f"{self._heard} events{left}{on}", style="dim", markup=False)
-
-
-def _interrupt(_number: int, _frame: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def plain(text: str) -> str:

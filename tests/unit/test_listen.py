@@ -3,15 +3,20 @@
 
 import io
 import json
+import os
+import signal
 import unicodedata
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
-from services.cli.event_stream import Event, NoStream, read_blocks
+from services.cli.client import Client
+from services.cli.event_stream import Event, EventSource, NoStream, read_blocks
 from services.cli.forwarding import Forwarded, Forwarder, NoAddress
-from services.cli.webhooks import _print_json, gist, line, plain
+from services.cli.webhooks import Listener, ListenFormat, _print_json, gist, line, plain
 from twinning import examples, hook_examples, match_examples
 from twinning.signing import SecretMalformed, new_secret
 
@@ -55,6 +60,37 @@ def test_an_endless_line_is_no_stream(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_a_terminal_would_obey_is_taken_out(text: str, kept: str) -> None:
     """Colours, titles, links, resets and reordering marks go; the words of every language stay."""
     assert plain(text) == kept
+
+
+class Canned(EventSource):
+    """A source that has some events at once, and then is told to stop by whoever presses Ctrl-C."""
+
+    def __iter__(self) -> Iterator[Event]:
+        """Give two events."""
+        for number in ("01", "02"):
+            yield Event(number, "city.registered", hook_examples.MOMENT, {"name": number})
+
+
+def test_ctrl_c_while_an_event_is_written_counts_it_as_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interrupted in the middle of a line, the listener ends behind it, and says to go on after its event."""
+
+    class Interrupting(io.StringIO):
+        def flush(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    notes, out = io.StringIO(), Interrupting()
+    source = Canned(Client("http://127.0.0.1:9", "key"), (), "latest", notes.write)
+    monkeypatch.setattr("sys.stdout", out)
+    try:
+        code = Listener(source, None, ListenFormat.JSONL, Console(file=notes)).run()
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    assert code == 0
+    assert [json.loads(row)["id"] for row in out.getvalue().splitlines()] == ["01"]
+    assert "1 events; go on with --after 01" in notes.getvalue()
 
 
 @given(st.text())
