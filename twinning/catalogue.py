@@ -13,8 +13,8 @@ from sqlmodel import Field, Session, SQLModel, col
 
 from twinning.database import before_commit, draw
 from twinning.dialects import Id, Json
-from twinning.inserting import insert_all
-from twinning.many_rows import in_batches, put
+from twinning.inserting import insert_all, put_all
+from twinning.many_rows import in_batches
 
 
 class Subject(StrEnum):
@@ -89,4 +89,4 @@ def stored_counts(session: Session, listing_ids: Sequence[str], analysis: str) -
 def keep_counts(session: Session, rows: Sequence[TermCounts]) -> None:
     """Keep counts for the next worker that starts."""
     values = [row.model_dump() for row in sorted(rows, key=lambda row: row.listing_id)]
-    put(session, TermCounts, values, ["listing_id"], ["revision", "analysis", "counts"])
+    put_all(session, TermCounts, values, ["listing_id"], ["revision", "analysis", "counts"])

@@ -91,7 +91,7 @@ def hold_log(session: Session) -> None:
 
 # The order of what is done last in a transaction: whoever waits for another's rows does so before the log
 # is held, so that nobody who holds it waits for somebody who wants it.
-STEPS = ("marks", "answers", "audit", "work", "switches", "changes", "events")
+STEPS = ("listings", "marks", "answers", "audit", "work", "switches", "changes", "events")
 
 
 def before_commit(session: Session, name: str, step: Callable[[Session], None]) -> None:
@@ -175,8 +175,9 @@ class Database:
 
     def prepare(self, session: Session) -> None:
         """Do the steps put off to the end, in their order; a second time there are none."""
-        session.flush()
         steps = session.info.pop("steps", {})
+        # New listings go in at once, with what stands before them; the session would take them one by one.
+        steps.pop("listings", Session.flush)(session)
         for name in STEPS:
             # Whoever has come so far may wait for the log, which nobody holds for long.
             if name == "switches" and session.info.pop("hurried", False):

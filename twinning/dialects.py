@@ -237,7 +237,7 @@ def wait_at_most(session: Session, milliseconds: int) -> None:
     Nobody else writes into SQLite meanwhile, so there is nothing to wait for.
     """
     if not is_sqlite(session):
-        session.execute(text(f"SET LOCAL lock_timeout = {milliseconds}"))
+        session.connection().exec_driver_sql(f"SET LOCAL lock_timeout = {milliseconds}")
 
 
 def would_wait(error: Exception) -> bool:

@@ -1,71 +1,155 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many rows at once, with little of ours between them and the driver.
 
-A statement is written once for each table, set of columns and kind of database; values go through the same
-conversions of their types as everywhere else, column by column, and an object that stands in many rows,
-such as the moment of a transaction, is converted once.
+A statement is written once for each table, set of columns and kind of database. SQLite takes its rows one by
+one, which costs next to nothing; each value goes through the conversion of its type, and what stands in many
+rows, such as the moment of a transaction, is converted once. PostgreSQL takes all of them as one JSON
+text, so that neither the driver nor the server does anything for each row but store it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from sqlalchemy import Dialect, Table, insert
+from pydantic_core import to_json
+from sqlalchemy import JSON, Dialect, LargeBinary, Table, insert
 from sqlalchemy.sql.schema import ColumnDefault
 from sqlmodel import Session, SQLModel
 
+from twinning.dialects import is_sqlite
 from twinning.many_rows import table_of
 
 Convert = Callable[[Any], Any] | None
+# The columns by which a row may stand already, and those that it then takes over.
+_Standing = tuple[tuple[str, ...], tuple[str, ...]]
 _NOTHING: Final = object()
 
 
-class _Insert:
-    """A statement for one dialect: its text, its parameters in order, and how each is converted."""
+class _Insert(Protocol):
+    """A statement for one table: its text, and how rows become what the driver takes."""
+
+    text: str
+
+    def parameters(self, rows: Sequence[dict[str, Any]]) -> Any:
+        """Lay out the rows; raises `KeyError` where one lacks a column."""
+
+
+def insert_all(session: Session, model: type[SQLModel], rows: Sequence[dict[str, Any]]) -> None:
+    """Insert rows that all have the same columns; what they leave out gets its default."""
+    _insert(session, model, rows, None)
+
+
+def put_all(
+    session: Session,
+    model: type[SQLModel],
+    rows: Sequence[dict[str, Any]],
+    key: Sequence[str],
+    change: Sequence[str],
+) -> None:
+    """Insert such rows, each with a `key` of its own; where one with it stands, set its columns `change`.
+
+    Without any (none to change) what stands is left as it is.
+    """
+    _insert(session, model, rows, (tuple(key), tuple(change)))
+
+
+def _insert(
+    session: Session, model: type[SQLModel], rows: Sequence[dict[str, Any]], standing: _Standing | None
+) -> None:
+    if rows:
+        connection = session.connection()
+        kind = _RowByRow if is_sqlite(session) else _AsJson
+        statement = _inserting(kind, table_of(model), connection.dialect, tuple(rows[0]), standing)
+        connection.exec_driver_sql(statement.text, statement.parameters(rows))
+
+
+@lru_cache(maxsize=256)
+def _inserting(
+    kind: Callable[[Table, Dialect, tuple[str, ...]], _Insert],
+    table: Table,
+    dialect: Dialect,
+    given: tuple[str, ...],
+    standing: _Standing | None,
+) -> _Insert:
+    statement = kind(table, dialect, given)
+    if standing is not None:
+        key, change = (list(map(dialect.identifier_preparer.quote, names)) for names in standing)
+        changes = ", ".join(f"{name} = excluded.{name}" for name in change)
+        then = f"DO UPDATE SET {changes}" if changes else "DO NOTHING"
+        statement.text += f" ON CONFLICT ({', '.join(key)}) {then}"
+    return statement
+
+
+class _RowByRow:
+    """Rows as SQLite's driver takes them: a statement with a place for each value."""
 
     def __init__(self, table: Table, dialect: Dialect, given: tuple[str, ...]) -> None:
         compiled = insert(table).compile(dialect=dialect, column_keys=list(given))
         self.text = str(compiled)
-        self.positional = bool(compiled.positional)
-        names = list((compiled.positiontup if compiled.positional else compiled.bind_names.values()) or ())
+        names = list(compiled.positiontup or ())
         self._columns = [(name, _conversion(table, name, dialect)) for name in names]
-        self._given = frozenset(given)
-        self._defaults = {name: _default(table, name) for name in names if name not in self._given}
+        self._defaults = _defaults(table, names, given)
 
-    def parameters(self, rows: Sequence[dict[str, Any]]) -> list[Any]:
-        """Convert the rows, as the driver takes them."""
+    def parameters(self, rows: Sequence[dict[str, Any]]) -> list[tuple[Any, ...]]:
+        """Convert the rows, column by column."""
         laid: list[Iterable[Any]] = []
         for name, convert in self._columns:
             default = self._defaults.get(name)
             values = map(itemgetter(name), rows) if default is None else default(len(rows))
             laid.append(values if convert is None else _converted(convert, values))
-        across = list(zip(*laid, strict=True))
-        if self.positional:
-            return across
-        names = [name for name, _ in self._columns]
-        return [dict(zip(names, row, strict=True)) for row in across]
+        return list(zip(*laid, strict=True))
 
 
-def insert_all(session: Session, model: type[SQLModel], rows: Sequence[dict[str, Any]]) -> None:
-    """Insert rows that all have the same columns; what they leave out gets its default."""
-    if rows:
-        connection = session.connection()
-        statement = _inserting(table_of(model), connection.dialect, tuple(rows[0]))
-        connection.exec_driver_sql(statement.text, statement.parameters(rows))
+class _AsJson:
+    """Rows as one JSON text, of which PostgreSQL makes rows of the table's own types."""
 
+    def __init__(self, table: Table, dialect: Dialect, given: tuple[str, ...]) -> None:
+        quote = dialect.identifier_preparer.quote
+        names = list(insert(table).compile(dialect=dialect, column_keys=list(given)).bind_names.values())
+        into = ", ".join(map(quote, names))
+        # JSON's null would become no value at all, where a column of JSON keeps a null, as everywhere else.
+        of = ", ".join(
+            f"coalesce({quote(name)}, 'null')" if isinstance(table.c[name].type, JSON) else quote(name)
+            for name in names
+        )
+        row = f"NULL::{quote(table.name)}"
+        rows = f"json_populate_recordset({row}, %(rows)s::json)"
+        # All that is put in here are the names of a table of ours and of its columns.
+        self.text = f"INSERT INTO {quote(table.name)} ({into}) SELECT {of} FROM {rows}"  # noqa: S608
+        self._defaults = _defaults(table, names, given)
+        self._whole = itemgetter(*given, *given)
+        self._binary = [name for name in given if isinstance(table.c[name].type, LargeBinary)]
 
-@lru_cache(maxsize=256)
-def _inserting(table: Table, dialect: Dialect, given: tuple[str, ...]) -> _Insert:
-    return _Insert(table, dialect, given)
+    def parameters(self, rows: Sequence[dict[str, Any]]) -> dict[str, str]:
+        """Write the rows as JSON; what the database knows by other names than Python is spelled its way."""
+        for row in rows:
+            self._whole(row)
+        if self._defaults or self._binary:
+            filled = {name: iter(default(len(rows))) for name, default in self._defaults.items()}
+            rows = [
+                {
+                    **row,
+                    **{name: next(values) for name, values in filled.items()},
+                    **{name: row[name] and rf"\x{row[name].hex()}" for name in self._binary},
+                }
+                for row in rows
+            ]
+        return {"rows": to_json(rows).decode()}
 
 
 def _conversion(table: Table, name: str, dialect: Dialect) -> Convert:
     return table.c[name].type.dialect_impl(dialect).bind_processor(dialect)
 
 
+def _defaults(
+    table: Table, names: Sequence[str], given: Sequence[str]
+) -> dict[str, Callable[[int], list[Any]]]:
+    """Give what makes the values of each column that no row names."""
+    return {name: _default(table, name) for name in names if name not in given}
+
+
 def _default(table: Table, name: str) -> Callable[[int], list[Any]]:
-    """Give what makes the values of a column that no row names."""
     default = table.c[name].default
     assert isinstance(default, ColumnDefault), f"{table.name}.{name} has no default"
     value = default.arg

@@ -3,17 +3,18 @@
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from itertools import starmap
+from typing import Any, NamedTuple
 
-from sqlalchemy import Select, or_, sql
+from sqlalchemy import ARRAY, Select, String, any_, bindparam, or_, sql
 from sqlmodel import Session, col, select
 
 from twinning import repeats
 from twinning.cities import City
-from twinning.dialects import holds
+from twinning.dialects import holds, is_sqlite
 from twinning.keys import Caller
 from twinning.listing_shapes import Like
-from twinning.listings import WRITTEN, Listing, written, written_by
+from twinning.listings import WRITTEN, Listing, ListingCreate, marks_to_be, written_by
 from twinning.many_rows import table_of
 from twinning.pages import page
 from twinning.terms import ListingKind, ListingState, Region
@@ -71,28 +72,78 @@ def needs_about(session: Session, themes: Sequence[str]) -> frozenset[str]:
     return frozenset(session.exec(query))
 
 
+def foresee(session: Session, said: Sequence[tuple[str, ListingCreate]]) -> None:
+    """Read for `repeated`, at once, what is said by others that are like listings about to be registered.
+
+    SQLite is asked for each when its turn comes, which costs it no more.
+    """
+    if not said or is_sqlite(session):
+        return
+    marked = {tuple(marks_to_be(city_id, wanted)) for city_id, wanted in said}
+    bearing = repeats.bearing(session, {each for marks in marked for each in marks})
+    few = {
+        marks: sorted({id_ for each in marks for id_ in bearing[each]})[: repeats.MOST] for marks in marked
+    }
+    named = {"ids": list({id_ for ids in few.values() for id_ in ids})}
+    others = {other.id: other for other in starmap(_other, session.connection().execute(_named(), named))}
+    session.info["alike"] = {
+        marks: [others[id_] for id_ in ids if id_ in others] for marks, ids in few.items()
+    }
+
+
 def repeated(session: Session, listing: Listing) -> list[Like]:
     """Give other listings of its city that say nearly the same as one whose words were just taken in."""
-    marked = repeats.asked_for(session, listing.id)
-    if marked is None:
+    marks = repeats.marked(session, listing.id)
+    if not marks:
         return []
     text = written_by(listing)
-    before = session.connection().execute(_alike(), marked).mappings()
-    others = {other["id"]: (other["kind"], other["title"], written(dict(other))) for other in before}
+    others = {other.id: other for other in _alike_to(session, listing.id, marks)}
     # Those of the writes that share this transaction are not all in the database yet.
     unwritten = {row.id: row for row in session.new if isinstance(row, Listing)}
     for other_id in repeats.sharing_now(session, listing.id):
         if row := unwritten.get(other_id) or session.get(Listing, other_id):
-            others[other_id] = row.kind, row.title, written_by(row)
+            others[other_id] = _Other(other_id, row.kind, row.title, written_by(row))
     return [
-        Like(other_id, kind, title)
-        for other_id, (kind, title, words) in sorted(others.items())[: repeats.MOST]
-        if repeats.is_repeat(text, words)
+        Like(other.id, other.kind, other.title)
+        for _, other in sorted(others.items())[: repeats.MOST]
+        if repeats.is_repeat(text, other.words)
     ]
+
+
+class _Other(NamedTuple):
+    """Another listing, and all that it says."""
+
+    id: str
+    kind: str
+    title: str
+    words: str
+
+
+def _other(id_: str, kind: str, *texts: str | None) -> _Other:
+    return _Other(id_, kind, texts[0] or "", "\n".join(filter(None, texts)))
+
+
+def _alike_to(session: Session, listing_id: str, marks: Sequence[int]) -> Sequence[_Other]:
+    """Read what others with a mark of one's say, unless it was foreseen."""
+    foreseen: dict[tuple[int, ...], list[_Other]] = session.info.get("alike", {})
+    found = foreseen.get(tuple(marks))
+    if found is None:
+        rows = session.connection().execute(_alike(), repeats.asked(marks, listing_id))
+        found = list(starmap(_other, rows))
+    return found
 
 
 @cache
 def _alike() -> Select[Any]:
-    """Build the statement once that reads what others with a mark of one's say: each registration asks it."""
-    columns = (table_of(Listing).c[name] for name in ("id", "kind", *WRITTEN))
-    return sql.select(*columns).where(col(Listing.id).in_(repeats.sharing())).order_by(col(Listing.id))
+    """Build the statement once that reads what others with a mark of one's say."""
+    return _saying().where(col(Listing.id).in_(repeats.sharing()))
+
+
+@cache
+def _named() -> Select[Any]:
+    """Build the statement once that reads what these listings say."""
+    return _saying().where(col(Listing.id) == any_(bindparam("ids", type_=ARRAY(String))))
+
+
+def _saying() -> Select[Any]:
+    return sql.select(*(table_of(Listing).c[name] for name in ("id", "kind", *WRITTEN)))

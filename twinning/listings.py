@@ -13,13 +13,15 @@ from sqlmodel import Field, Session, SQLModel, col, select
 
 from twinning import catalogue, lifecycle, repeats, work
 from twinning.catalogue import Subject
-from twinning.database import HELD, new_id, now
+from twinning.database import HELD, before_commit, new_id, now
 from twinning.dialects import Id, Instant, Json
 from twinning.errors import Conflict, NotFound
 from twinning.forms import NeedCreate, NeedUpdate, PracticeCreate, PracticeUpdate
+from twinning.inserting import insert_all
 from twinning.languages import ENGLISH, detect
 from twinning.lifecycle import Hand, state_after
 from twinning.listing_shapes import ListingPublic, NeedPublic, PracticePublic
+from twinning.many_rows import table_of
 from twinning.reference import THEMES
 from twinning.terms import ListingKind, ListingState, Work
 
@@ -118,9 +120,20 @@ def register(session: Session, city_id: str, wanted: ListingCreate, hand: Hand =
     made: dict[str, Any] = {"id": new_id(), "created_at": moment, "updated_at": moment}
     listing = Listing(**made, **new_columns(city_id, wanted, hand))
     session.add(listing)
+    before_commit(session, "listings", _write_new)
     repeats.mark(session, listing.id, marks_of(listing), new=True)
     _announce(session, listing)
     return listing
+
+
+def _write_new(session: Session) -> None:
+    """Write at once what is registered and not yet written, after all that it refers to."""
+    new = [row for row in session.new if isinstance(row, Listing)]
+    for listing in new:
+        session.expunge(listing)
+    session.flush()
+    names = table_of(Listing).c.keys()
+    insert_all(session, Listing, [{name: getattr(listing, name) for name in names} for listing in new])
 
 
 def change(session: Session, listing: Listing, wanted: ListingCreate, hand: Hand = HOUSE) -> frozenset[str]:
@@ -248,6 +261,11 @@ def public(listing: Listing) -> ListingPublic:
 def marks_of(listing: Listing) -> list[int]:
     """Mark a listing's words, for those that look for its like."""
     return repeats.marks_of(listing.city_id, listing.kind, written_by(listing))
+
+
+def marks_to_be(city_id: str, wanted: ListingCreate) -> list[int]:
+    """Mark the words of a listing that is about to be registered, as `marks_of` will."""
+    return repeats.marks_of(city_id, kind_of(wanted), written(wanted.__dict__))
 
 
 def written_by(listing: Listing) -> str:

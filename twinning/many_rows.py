@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many rows at once: inserts that a row with the same key turns into changes, and questions in batches."""
+"""Many rows at once: counts that are added up, and questions in batches."""
 
 from collections.abc import Collection, Iterator, Sequence
 from functools import cache
@@ -24,29 +24,6 @@ def table_of(model: type[SQLModel]) -> Table:
     """Give a model's table, for many rows at once: inserts of a model cost several times as much a row."""
     table: Table = model.__table__  # type: ignore[attr-defined]
     return table
-
-
-def put(
-    session: Session,
-    table: type[SQLModel],
-    rows: Sequence[dict[str, Any]],
-    key: Sequence[str],
-    change: Sequence[str],
-) -> None:
-    """Insert rows; where one with the same `key` stands, set its columns `change` (none: leave it)."""
-    if rows:
-        statement = _putting(inserter(session), table, tuple(key), tuple(change))
-        session.connection().execute(statement, list(rows))
-
-
-@cache
-def _putting(into: Inserter, table: type[SQLModel], key: tuple[str, ...], change: tuple[str, ...]) -> Insert:
-    """Write the statement of `put`, once: to write and compile one costs more than to execute it."""
-    insert = into(table_of(table))
-    if not change:
-        return insert.on_conflict_do_nothing(index_elements=list(key))
-    changed = {name: insert.excluded[name] for name in change}
-    return insert.on_conflict_do_update(index_elements=list(key), set_=changed)
 
 
 def add_up(

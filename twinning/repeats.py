@@ -9,13 +9,14 @@ shares one is compared word by word. So the cost does not grow with the number o
 import heapq
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from functools import cache
 from hashlib import blake2b
 from itertools import islice, pairwise
 from typing import Any, Final
 
 from rapidfuzz.distance import Indel
-from sqlalchemy import BigInteger, Select, bindparam, delete, select
+from sqlalchemy import ARRAY, BigInteger, Select, bindparam, delete, func, select, true
 from sqlmodel import Field, Session, SQLModel, col
 
 from twinning.database import before_commit
@@ -60,12 +61,10 @@ def is_repeat(text: str, other: str) -> bool:
     return similarity >= NEARLY
 
 
-def asked_for(session: Session, listing_id: str) -> dict[str, Any] | None:
-    """Give what `sharing` asks for with one marked in this transaction; None for one without marks."""
-    marks = session.info["marks"][listing_id][0]
-    if not marks:
-        return None
-    return {"besides": listing_id} | {f"mark_{place}": marks[place % len(marks)] for place in range(MARKS)}
+def marked(session: Session, listing_id: str) -> Sequence[int]:
+    """Give the marks that this transaction has given a listing; there may be none."""
+    marks: Sequence[int] = session.info["marks"][listing_id][0]
+    return marks
 
 
 def sharing_now(session: Session, listing_id: str) -> list[str]:
@@ -85,6 +84,28 @@ def sharing() -> Select[str]:
         col(ListingMark.mark).in_(marks), col(ListingMark.listing_id) != bindparam("besides")
     )
     return query.distinct().order_by(col(ListingMark.listing_id)).limit(MOST)
+
+
+def asked(marks: Sequence[int], besides: str) -> dict[str, Any]:
+    """Give what `sharing` asks with: the marks of a listing, of which there are some, and its id."""
+    return {"besides": besides} | {f"mark_{place}": marks[place % len(marks)] for place in range(MARKS)}
+
+
+def bearing(session: Session, marks: Collection[int]) -> dict[int, list[str]]:
+    """Give for each mark the ids of a few listings that bear it, the oldest; for PostgreSQL alone."""
+    found: dict[int, list[str]] = {each: [] for each in marks}
+    for each, listing_id in session.connection().execute(_bearing(), {"marks": list(found)}):
+        found[each].append(listing_id)
+    return found
+
+
+@cache
+def _bearing() -> Select[int, str]:
+    """Build the statement once that asks for the oldest few of each mark."""
+    each = func.unnest(bindparam("marks", type_=ARRAY(BigInteger))).table_valued("mark").render_derived()
+    few = select(col(ListingMark.listing_id)).where(col(ListingMark.mark) == each.c.mark)
+    oldest = few.order_by(col(ListingMark.listing_id)).limit(MOST).lateral()
+    return select(each.c.mark, oldest.c.listing_id).select_from(each.join(oldest, true()))
 
 
 def mark(session: Session, listing_id: str, marks: Sequence[int], *, new: bool = False) -> None:

@@ -17,7 +17,7 @@ from sqlmodel import Field, Session, SQLModel, col
 
 from twinning.database import before_commit, new_id, now, ring_after
 from twinning.dialects import Id, Instant, Json
-from twinning.many_rows import put
+from twinning.inserting import put_all
 from twinning.terms import Bell, Work
 
 # A unit that kills or fails every worker which takes it is set aside after so many.
@@ -81,7 +81,7 @@ def write(session: Session) -> None:
     moment = now()
     asked: dict[tuple[Work, str], dict[str, Any]] = session.info.pop("work", {})
     units = [_unit(kind, subject, asked[kind, subject], moment) for kind, subject in sorted(asked)]
-    put(
+    put_all(
         session,
         WorkUnit,
         units,
@@ -95,7 +95,7 @@ def plan(session: Session, kind: Work, subject: str, due_at: datetime) -> None:
 
     What was set aside gets another chance: regular work may have failed for a reason that is mended.
     """
-    put(session, WorkUnit, [_unit(kind, subject, {}, due_at)], ["kind", "subject"], [])
+    put_all(session, WorkUnit, [_unit(kind, subject, {}, due_at)], ["kind", "subject"], [])
     session.execute(
         update(WorkUnit)
         .where(col(WorkUnit.kind) == kind, col(WorkUnit.subject) == subject, col(WorkUnit.due_at).is_(None))

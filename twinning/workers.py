@@ -11,7 +11,7 @@ from sqlmodel import Field, Session, SQLModel, col, select
 
 from twinning.database import now
 from twinning.dialects import Instant
-from twinning.many_rows import put
+from twinning.inserting import put_all
 from twinning.terms import Service
 
 # Three signs missed in a row, and a worker counts as gone.
@@ -35,7 +35,7 @@ def name_of(service: Service) -> str:
 def beat(session: Session, name: str, service: Service) -> None:
     """Say that a worker lives."""
     row = {"name": name, "service": service, "beat_at": now()}
-    put(session, Worker, [row], ["name"], ["service", "beat_at"])
+    put_all(session, Worker, [row], ["name"], ["service", "beat_at"])
     session.execute(delete(Worker).where(col(Worker.beat_at) < now() - FORGOTTEN_AFTER))
 
 

@@ -47,6 +47,7 @@ def handed_over(endpoint: Callable[..., Any]) -> Callable[..., Coroutine[Any, An
     async def handed(**given: Any) -> Response:
         request: Request = given[request_name] if request_name else given.pop(_ASKED_BY)
         route: APIRoute = request.scope["route"]
+        request.state.given = given
 
         def work(session: Session, caller: Caller) -> Response:
             told = Response()

@@ -63,6 +63,7 @@ def make_app(
         yield
         follower.close()
         house.scribe.close()
+        house.clerk.close()
         if lookup is not None:
             lookup.close()
         await house.gate.close()

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import Message
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any, Never
 
@@ -104,6 +105,7 @@ def _must_be_empty(value: Any) -> None:
         raise Invalid("This takes no body.", flaws[:20])
 
 
+@lru_cache(maxsize=64)
 def _must_be_json(content_type: str) -> None:
     """Refuse every other media type by 415, and JSON in another encoding than UTF-8."""
     message = Message()

@@ -30,6 +30,7 @@ from services.api.foresight import Foreseen
 from services.api.gate import Gate, address_of, bearer_of
 from services.api.grouping import Scribe
 from services.api.last_use import LastUse
+from services.api.reading import Clerk
 from twinning import audit, keys
 from twinning.audit import Actor
 from twinning.database import Database
@@ -57,6 +58,7 @@ class House:
     settings: Settings
     database: Database
     scribe: Scribe
+    clerk: Clerk
     writers: anyio.CapacityLimiter
     readers: anyio.CapacityLimiter
     gate: Gate
@@ -67,7 +69,7 @@ class House:
         writers = anyio.CapacityLimiter(1 if database.is_sqlite else WRITERS)
         gate = Gate(settings, database, LastUse(database, writers))
         readers = anyio.CapacityLimiter(READERS)
-        return cls(settings, database, Scribe(database), writers, readers, gate)
+        return cls(settings, database, Scribe(database), Clerk(database), writers, readers, gate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ class KeyedRoute(APIRoute):
         """Wrap FastAPI's handling of the route in a transaction."""
         inner = super().get_route_handler()
         has_query = bool(self.dependant.query_params)
+        read_by_id = partial(_read, by_id=self.path.endswith("_id}"))
 
         async def handle(request: Request) -> Response:
             async with house_of(request).gate.passed(request):
@@ -99,10 +102,11 @@ class KeyedRoute(APIRoute):
 
         async def _handle(request: Request) -> Response:
             request.state.afterwards = request.state.claimed = None
+            request.state.given = {}
             house = house_of(request)
             if request.method == "GET":
                 nothing = ReadRequest(request, Body(b""))
-                answer = await _asked(nothing, None, inner, has_query, partial(_read, house, request))
+                answer = await _asked(nothing, None, inner, has_query, partial(read_by_id, house, request))
                 return _tagged(await _wait(request, answer))
             body = await self.read_body(request)
             await self.prepare(request, body)
@@ -170,16 +174,21 @@ def _refuse(error: Exception, _session: Session, _caller: Caller) -> Response:
     raise error
 
 
-async def _read(house: House, request: Request, work: Work) -> Response:
-    """Answer from one snapshot of the database, which is closed before the answer leaves."""
+async def _read(house: House, request: Request, work: Work, *, by_id: bool) -> Response:
+    """Answer from one snapshot of the database; what is read by its id alone, in company."""
 
-    def read() -> Response:
+    def read(session: Session) -> Response:
+        answer = work(session, _identify(request, session))
+        return answer if request.state.afterwards else _tagged(answer)
+
+    def read_alone() -> Response:
         with house.database.snapshot() as session:
-            answer = work(session, _identify(request, session))
-            return answer if request.state.afterwards else _tagged(answer)
+            return read(session)
 
+    if by_id:
+        return await house.clerk.read(read)
     async with house.readers:
-        return await run_in_threadpool(read)
+        return await run_in_threadpool(read_alone)
 
 
 async def _write(house: House, request: Request, body: Body, alone: bool, work: Work) -> Response:

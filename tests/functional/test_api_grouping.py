@@ -98,20 +98,19 @@ def test_what_cannot_be_written_in_the_end_fails_alone(front: Door) -> None:
     city = front.city()["id"]
     path, failing = f"/v1/cities/{city}/practices", "out of place"
 
-    def misplace(session: Session, *_: object) -> None:
-        for row in session.new:
-            if isinstance(row, Listing) and row.title == failing:
-                row.city_id = "nowhere"
+    def misplace(_session: Session, row: object) -> None:
+        if isinstance(row, Listing) and row.title == failing:
+            row.city_id = "nowhere"
 
     def ask(number: int) -> httpx.Response:
         title = failing if number == 3 else f"Practice {number}"
         return front.client.post(path, json=practice(title=title), headers=front.staff)
 
-    event.listen(Session, "before_flush", misplace)
+    event.listen(Session, "after_attach", misplace)
     try:
         answers = together(front, ask)
     finally:
-        event.remove(Session, "before_flush", misplace)
+        event.remove(Session, "after_attach", misplace)
 
     assert [answer.status_code for answer in answers] == [409 if n == 3 else 201 for n in range(WRITERS)]
 
