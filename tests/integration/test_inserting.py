@@ -4,13 +4,16 @@
 from datetime import UTC, date, datetime
 
 import pytest
+import sqlmodel
 from sqlalchemy import event, insert, select
 
 from tests.catalogues import Catalogue
 from twinning.database import Database, new_id
-from twinning.inserting import insert_all
+from twinning.idempotency import KeptAnswer
+from twinning.inserting import insert_all, put_all
 from twinning.listings import Listing
 from twinning.many_rows import table_of
+from twinning.workers import Worker
 
 MOMENT = datetime(2027, 1, 31, 12, 30, 1, 5, tzinfo=UTC)
 ROWS = (
@@ -61,3 +64,34 @@ def test_no_rows_are_no_statement(database: Database) -> None:
         insert_all(session, Listing, [])
 
         assert asked == []
+
+
+def test_bytes_are_stored_as_they_are(database: Database) -> None:
+    """A body of any bytes comes back whole, and columns may have names that SQL has uses for."""
+    given = {"caller": new_id(), "request_hash": "0" * 64, "status": 201, "headers": {"etag": '"1"'}}
+    rows = [{**given, "key": f"k{number}", "body": bytes(range(256)) * number} for number in range(3)]
+    with database.transaction() as session:
+        insert_all(session, KeptAnswer, [{**row, "created_at": MOMENT} for row in rows])
+
+    with database.snapshot() as session:
+        kept = session.exec(sqlmodel.select(KeptAnswer).order_by(KeptAnswer.key)).all()
+    assert [(row.key, row.body, row.headers, row.created_at) for row in kept] == [
+        (row["key"], row["body"], row["headers"], MOMENT) for row in rows
+    ]
+
+
+@pytest.mark.parametrize(("change", "stands"), [((), 1.0), (("beat_at",), 2.0)])
+def test_what_stands_is_changed_or_left(database: Database, change: tuple[str, ...], stands: float) -> None:
+    """A row whose key stands takes over the columns that are named, where some are; others are new."""
+
+    def rows(names: str, seconds: float) -> list[dict[str, object]]:
+        moment = datetime.fromtimestamp(seconds, UTC)
+        return [{"name": name, "service": "matcher", "beat_at": moment} for name in names]
+
+    with database.transaction() as session:
+        put_all(session, Worker, rows("ab", 1.0), ["name"], change)
+        put_all(session, Worker, rows("bc", 2.0), ["name"], change)
+
+    with database.snapshot() as session:
+        found = {row.name: row.beat_at.timestamp() for row in session.exec(sqlmodel.select(Worker))}
+    assert found == {"a": 1.0, "b": stands, "c": 2.0}
