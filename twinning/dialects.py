@@ -21,8 +21,10 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     Engine,
+    Select,
     String,
     Table,
+    any_,
     bindparam,
     cast,
     create_engine,
@@ -31,6 +33,7 @@ from sqlalchemy import (
     func,
     select,
     text,
+    true,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
@@ -183,6 +186,24 @@ def holds(session: Session, column: Any, value: str) -> ColumnElement[bool]:
         each = func.json_each(column).table_valued("value")
         return exists(select(1).select_from(each).where(each.c.value == value))
     return cast(column, JSONB).contains([value])
+
+
+def one_of(column: Any, name: str) -> ColumnElement[bool]:
+    """Ask PostgreSQL whether a column's value is among those given under a name, however many they are."""
+    return column == any_(bindparam(name, type_=postgresql.ARRAY(column.type)))
+
+
+def first_of_each(value: Any, row: Any, most: int) -> Select[Any]:
+    """Ask PostgreSQL for the first few rows with each of the `values` that are given, at once."""
+    given = bindparam("values", type_=postgresql.ARRAY(value.type))
+    each = func.unnest(given).table_valued("value").render_derived()
+    few = select(row.label("row")).where(value == each.c.value).order_by(row).limit(most).lateral()
+    return select(each.c.value, few.c.row).select_from(each.join(few, true()))
+
+
+def rows_of_json(table: str) -> str:
+    """Spell what PostgreSQL makes rows of a table of: the JSON text that is given as `rows`."""
+    return f"json_populate_recordset(NULL::{table}, %(rows)s::json)"
 
 
 def clock(session: Session) -> datetime:

@@ -17,7 +17,7 @@ from sqlalchemy import JSON, Dialect, LargeBinary, Table, insert
 from sqlalchemy.sql.schema import ColumnDefault
 from sqlmodel import Session, SQLModel
 
-from twinning.dialects import is_sqlite
+from twinning.dialects import is_sqlite, rows_of_json
 from twinning.many_rows import table_of
 
 Convert = Callable[[Any], Any] | None
@@ -113,8 +113,7 @@ class _AsJson:
             f"coalesce({quote(name)}, 'null')" if isinstance(table.c[name].type, JSON) else quote(name)
             for name in names
         )
-        row = f"NULL::{quote(table.name)}"
-        rows = f"json_populate_recordset({row}, %(rows)s::json)"
+        rows = rows_of_json(quote(table.name))
         # All that is put in here are the names of a table of ours and of its columns.
         self.text = f"INSERT INTO {quote(table.name)} ({into}) SELECT {of} FROM {rows}"  # noqa: S608
         self._defaults = _defaults(table, names, given)

@@ -16,11 +16,11 @@ from itertools import islice, pairwise
 from typing import Any, Final
 
 from rapidfuzz.distance import Indel
-from sqlalchemy import ARRAY, BigInteger, Select, bindparam, delete, func, select, true
+from sqlalchemy import BigInteger, Select, bindparam, delete, select
 from sqlmodel import Field, Session, SQLModel, col
 
 from twinning.database import before_commit
-from twinning.dialects import Id
+from twinning.dialects import Id, first_of_each
 from twinning.inserting import insert_all
 
 # Two texts that share so much of their words, in order, say nearly the same.
@@ -94,18 +94,15 @@ def asked(marks: Sequence[int], besides: str) -> dict[str, Any]:
 def bearing(session: Session, marks: Collection[int]) -> dict[int, list[str]]:
     """Give for each mark the ids of a few listings that bear it, the oldest; for PostgreSQL alone."""
     found: dict[int, list[str]] = {each: [] for each in marks}
-    for each, listing_id in session.connection().execute(_bearing(), {"marks": list(found)}):
+    for each, listing_id in session.connection().execute(_bearing(), {"values": list(found)}):
         found[each].append(listing_id)
     return found
 
 
 @cache
-def _bearing() -> Select[int, str]:
+def _bearing() -> Select[Any]:
     """Build the statement once that asks for the oldest few of each mark."""
-    each = func.unnest(bindparam("marks", type_=ARRAY(BigInteger))).table_valued("mark").render_derived()
-    few = select(col(ListingMark.listing_id)).where(col(ListingMark.mark) == each.c.mark)
-    oldest = few.order_by(col(ListingMark.listing_id)).limit(MOST).lateral()
-    return select(each.c.mark, oldest.c.listing_id).select_from(each.join(oldest, true()))
+    return first_of_each(col(ListingMark.mark), col(ListingMark.listing_id), MOST)
 
 
 def mark(session: Session, listing_id: str, marks: Sequence[int], *, new: bool = False) -> None:
