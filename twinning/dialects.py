@@ -190,7 +190,8 @@ def holds(session: Session, column: Any, value: str) -> ColumnElement[bool]:
 
 def one_of(column: Any, name: str) -> ColumnElement[bool]:
     """Ask PostgreSQL whether a column's value is among those given under a name, however many they are."""
-    return column == any_(bindparam(name, type_=postgresql.ARRAY(column.type)))
+    among: ColumnElement[bool] = column == any_(bindparam(name, type_=postgresql.ARRAY(column.type)))
+    return among
 
 
 def first_of_each(value: Any, row: Any, most: int) -> Select[Any]:
