@@ -16,7 +16,7 @@ from itertools import islice, pairwise
 from typing import Any, Final
 
 from rapidfuzz.distance import Indel
-from sqlalchemy import BigInteger, Select, bindparam, delete, select
+from sqlalchemy import BigInteger, BindParameter, Select, bindparam, delete, select, union
 from sqlmodel import Field, Session, SQLModel, col
 
 from twinning.database import before_commit
@@ -38,10 +38,12 @@ class ListingMark(SQLModel, table=True):
     """A mark of a listing's text, different for each city and kind."""
 
     __tablename__ = "listing_mark"
+    # Those with one mark stand side by side, the oldest first, and nowhere else.
+    __table_args__ = {"sqlite_with_rowid": False}
 
-    listing_id: str = Field(foreign_key="listing.id", primary_key=True, sa_type=Id, ondelete="CASCADE")
-    mark: int = Field(
-        primary_key=True, sa_type=BigInteger, index=True, sa_column_kwargs={"autoincrement": False}
+    mark: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})
+    listing_id: str = Field(
+        foreign_key="listing.id", primary_key=True, index=True, sa_type=Id, ondelete="CASCADE"
     )
 
 
@@ -77,13 +79,19 @@ def sharing_now(session: Session, listing_id: str) -> list[str]:
     return list(islice(others, MOST))
 
 
-def sharing() -> Select[str]:
+def sharing() -> Select[Any]:
     """Lay out the question for the ids of a few others that share a mark with one, the oldest."""
-    marks = [bindparam(f"mark_{place}", type_=BigInteger) for place in range(MARKS)]
-    query = select(col(ListingMark.listing_id)).where(
-        col(ListingMark.mark).in_(marks), col(ListingMark.listing_id) != bindparam("besides")
+    others = union(*(_few(bindparam(f"mark_{place}", type_=BigInteger)) for place in range(MARKS))).subquery()
+    return select(others.c.listing_id).order_by(others.c.listing_id).limit(MOST)
+
+
+def _few(mark: BindParameter[int]) -> Select[Any]:
+    """Ask for the oldest few others that bear a mark: those with one stand in their order."""
+    bearing = select(col(ListingMark.listing_id)).where(
+        col(ListingMark.mark) == mark, col(ListingMark.listing_id) != bindparam("besides")
     )
-    return query.distinct().order_by(col(ListingMark.listing_id)).limit(MOST)
+    few = bearing.order_by(col(ListingMark.listing_id)).limit(MOST).subquery()
+    return select(few.c.listing_id)
 
 
 def asked(marks: Sequence[int], besides: str) -> dict[str, Any]:
