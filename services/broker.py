@@ -51,7 +51,7 @@ def channel_of(broker_url: str) -> str:
 
 
 def connect(broker_url: str, retries: int = 0) -> redis.Redis:
-    """Make a client that waits for nothing for long; what a lost connection was asked is asked anew so often."""
+    """Make a client that waits for nothing for long; asks anew so often where a connection was lost."""
     url = redis_url(broker_url)
     return redis.Redis.from_url(
         url,
