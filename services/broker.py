@@ -50,8 +50,8 @@ def channel_of(broker_url: str) -> str:
     return f"{PREFIX}{database}:{Bell.DELIVER}"
 
 
-def connect(broker_url: str, retries: int = 0) -> redis.Redis:
-    """Make a client that waits for nothing for long; asks anew so often where a connection was lost."""
+def connect(broker_url: str) -> redis.Redis:
+    """Make a client that waits for nothing for long and tries nothing twice."""
     url = redis_url(broker_url)
     return redis.Redis.from_url(
         url,
@@ -59,7 +59,7 @@ def connect(broker_url: str, retries: int = 0) -> redis.Redis:
         socket_connect_timeout=CONNECT_S,
         # A unix socket knows no such thing, nor does it lose its other end unseen.
         **({} if url.startswith("unix:") else {"socket_keepalive": True}),
-        retry=Retry(NoBackoff(), retries, supported_errors=(redis.ConnectionError,)),
+        retry=Retry(NoBackoff(), 0),
     )
 
 

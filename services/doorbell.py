@@ -40,8 +40,7 @@ class Doorbell:
     def __init__(self, settings: Settings) -> None:
         url = broker_of(settings)
         self._app = tasks.make_app(settings)
-        # Asked again once: the connection may be one that a broker has closed since, and forgotten.
-        self._client = connect(url, retries=1)
+        self._client = connect(url)
         self._channel = channel_of(url)
         self._waiting: set[Bell] = set()
         self._changed = threading.Condition()
