@@ -20,7 +20,7 @@ from sqlmodel import col, select
 
 from benchmarks._processes import broker, cost, cpu_s, receiver, running
 from benchmarks.deliver import record, subscribe, waiting
-from services.broker import Doorbell, make_app
+from services.doorbell import Doorbell
 from twinning.database import Database, made_at
 from twinning.endpoints import Delivery, WebhookEndpoint
 from twinning.migrating import migrate
@@ -89,7 +89,7 @@ def main() -> int:
         url = asked.database or f"sqlite:///{folder}/sustained.db"
         migrate(url)
         settings = Settings(database_url=url, broker_url=broker_url)
-        bell = Doorbell(make_app(settings))
+        bell = Doorbell(settings)
         database = Database(url, bell.ring)
         env = {PREFIX + name: value for name, value in SETTINGS.items()}
         env |= {f"{PREFIX}DATABASE_URL": url, f"{PREFIX}BROKER_URL": broker_url, "C_FORCE_ROOT": "1"}

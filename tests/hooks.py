@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlmodel import col, select
 
+from services.broker import channel_of, connect
 from services.dispatcher.courier import Courier
 from tests.servers import running
 from twinning import endpoints, keys, outbox
@@ -114,6 +115,13 @@ def eventually(ready: Callable[[], bool], timeout_s: float = 15.0) -> None:
     while not ready():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.01)
+
+
+def until_listening(broker_url: str, dispatchers: int = 1) -> None:
+    """Wait until so many dispatchers listen for the bell; what is rung before that nobody hears."""
+    with connect(broker_url) as client:
+        channel = channel_of(broker_url)
+        eventually(lambda: client.pubsub_numsub(channel) == [(channel.encode(), dispatchers)])
 
 
 @contextmanager

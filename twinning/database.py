@@ -195,8 +195,10 @@ class Database:
             # A connection whose commit failed may still be in its transaction, so nobody else gets it.
             connection.invalidate()
             raise
-        for bell in session.info.pop("bells", ()):
-            self.ring(bell)
+        bells = session.info.pop("bells", ())
+        for bell in Bell:
+            if bell in bells:
+                self.ring(bell)
 
     @contextmanager
     def snapshot(self) -> Iterator[Session]:

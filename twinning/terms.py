@@ -172,14 +172,14 @@ class Work(StrEnum):
 
 
 class Bell(StrEnum):
-    """The two doorbells, each the name of a queue: there is matching, or delivering, to do."""
+    """The two doorbells, the urgent one first: there is delivering, which somebody may await, or matching."""
 
-    MATCH = "match"
     DELIVER = "deliver"
+    MATCH = "match"
 
 
 class Service(StrEnum):
-    """The kinds of process that work off a queue, as they name themselves when they say that they live."""
+    """The kinds of process that do what is due, as they name themselves when they say that they live."""
 
     MATCHER = "matcher"
     DISPATCHER = "dispatcher"

@@ -20,7 +20,7 @@ FORGOTTEN_AFTER: Final = timedelta(days=1)
 
 
 class Worker(SQLModel, table=True):
-    """A process that works off a queue, and when it last said so."""
+    """A process that does what is due, and when it last said that it lives."""
 
     name: str = Field(primary_key=True, max_length=80)
     service: str = Field(max_length=20)

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from services import broker, logs
+from services import logs
 from services.api import openapi, problems
 from services.api.asking import rules_of
 from services.api.envelope import Envelope
@@ -37,6 +37,7 @@ from services.api.routes import (
     suggestions,
 )
 from services.api.transactions import House
+from services.doorbell import Doorbell
 from services.lookups import Resolve, SystemLookup
 from twinning.database import Database
 from twinning.settings import Settings
@@ -118,7 +119,7 @@ def application() -> FastAPI:
     """Make this process's application from the environment, as `uvicorn --factory` wants it."""
     settings = Settings.load()
     logs.configure(settings)
-    bell = broker.Doorbell(broker.make_app(settings)) if settings.broker_url else None
+    bell = Doorbell(settings) if settings.broker_url else None
     return make_app(settings, ring=bell.ring if bell else None)
 
 

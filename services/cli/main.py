@@ -109,8 +109,8 @@ def dispatcher() -> None:
 
 @app.command()
 def scheduler() -> None:
-    """Run the scheduler alone, which rings the workers' bells each second: a part of a cluster."""
-    from services.broker import make_app
+    """Run the scheduler alone, which rings the matching workers' bell each second: a part of a cluster."""
+    from services.tasks import make_app
 
     # The schedule file is not needed: everything that must be remembered is in the database.
     make_app(_settings()).Beat(loglevel="WARNING", quiet=True).run()

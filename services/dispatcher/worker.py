@@ -1,21 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The delivery worker: a courier, its errands, and Celery's ear for the bell, in one process."""
+"""The delivery worker as a process: a courier, its errands, and an ear for the bell.
+
+With the broker away the courier's own look at what is due is left, and enough.
+"""
 
 import signal
 
-from celery import signals
-
-from services.broker import make_app, make_worker
+from services.broker import broker_of
 from services.dispatcher import dam
 from services.dispatcher.courier import Courier
+from services.dispatcher.ear import Ear
 from services.dispatcher.errands import Errands
-from services.dispatcher.tasks import register
 from services.heart import Heart
 from services.watch import Watch
 from twinning import clocks, keyring
 from twinning.database import Database
 from twinning.settings import Settings
-from twinning.terms import Bell, Service
+from twinning.terms import Service
 from twinning.vault import vault_of
 from twinning.workers import name_of
 
@@ -23,6 +24,7 @@ from twinning.workers import name_of
 STOP_S = 3.0
 # Every delivery rings the same bell, and errands are not so pressing that each ring should be a look.
 REST_S = 0.2
+STOPPING = {signal.SIGTERM, signal.SIGINT}
 
 
 def run(settings: Settings) -> int:
@@ -33,15 +35,18 @@ def run(settings: Settings) -> int:
     HTTP client is one that we cannot bound.
     """
     dam.must_hold()
-    app = make_app(settings)
-    # The task takes microseconds, so there is nothing that a soft shutdown could wait for.
-    app.conf.update(worker_soft_shutdown_timeout=0.0, worker_enable_soft_shutdown_on_idle=False)
     name = name_of(Service.DISPATCHER)
 
     def wake() -> None:
         courier.wake()
         errands.wake()
 
+    def back() -> None:
+        # Without an interval the bell alone starts anything.
+        if settings.scan_interval_s:
+            wake()
+
+    ear = Ear(broker_of(settings), wake, back)
     database = Database(
         settings.database, lambda _bell: wake(), vault_of(settings.secrets_key, settings.secrets_key_old)
     )
@@ -51,30 +56,20 @@ def run(settings: Settings) -> int:
     errands = Watch(
         "errands", Errands(database, settings, name).go_on, settings.scan_interval_s, rest_s=REST_S
     )
-    register(app, wake)
-
-    def halt(**_: object) -> None:
-        errands.halt()
-        courier.halt(STOP_S)
-
-    signals.worker_shutting_down.connect(halt, weak=False)
-    # Until Celery listens to signals itself, a second or more from now, this does.
-    signal.signal(signal.SIGTERM, _end)
     heart = Heart(database, name, Service.DISPATCHER)
+    # Held back in all threads, which inherit this, a signal waits until the main thread asks for it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     heart.start()
     courier.start()
     errands.start()
+    ear.start()
     try:
-        worker = make_worker(app, Bell.DELIVER, name)
-        worker.start()
-        return int(worker.exitcode or 0)
+        signal.sigwait(STOPPING)
+        return 0
     finally:
         errands.halt()
         courier.stop(STOP_S)
         errands.stop(STOP_S)
+        ear.stop(STOP_S)
         heart.stop()
         database.close()
-
-
-def _end(*_: object) -> None:
-    raise SystemExit(0)

@@ -6,15 +6,16 @@ With the broker away only the watches are left, and enough.
 
 from celery import signals
 
-from services.broker import TASKS, Doorbell, make_app, make_worker
+from services.doorbell import Doorbell
 from services.heart import Heart
 from services.matcher.importing import Importer, give_way
 from services.matcher.matching import Matcher
+from services.tasks import TASK, make_app, make_worker
 from services.watch import Watch
 from twinning import clocks
 from twinning.database import Database
 from twinning.settings import Settings
-from twinning.terms import Bell, Service
+from twinning.terms import Service
 from twinning.workers import name_of
 
 STOP_S = 3.0
@@ -23,7 +24,7 @@ STOP_S = 3.0
 def run(settings: Settings) -> int:
     """Work until told to stop: the process behind `twinning worker`."""
     app = make_app(settings)
-    doorbell = Doorbell(app)
+    doorbell = Doorbell(settings)
     database = Database(settings.database, doorbell.ring)
     clocks.must_agree_at_start(database)
     name = name_of(Service.MATCHER)
@@ -56,11 +57,11 @@ def run(settings: Settings) -> int:
         matching.halt()
         matcher.stop()
 
-    app.task(rung, name=TASKS[Bell.MATCH], ignore_result=True, acks_late=True)
+    app.task(rung, name=TASK, ignore_result=True, acks_late=True)
     signals.worker_init.connect(lambda **_: begin(), weak=False)
     signals.worker_shutting_down.connect(lambda **_: halt(), weak=False)
     try:
-        worker = make_worker(app, Bell.MATCH, name)
+        worker = make_worker(app, name)
         worker.start()
         return int(worker.exitcode or 0)
     finally:

@@ -72,7 +72,7 @@ class House:
 
     @property
     def workers(self) -> tuple[Part, Part]:
-        """Those that work off a queue."""
+        """Those that do what is due."""
         return self.matcher, self.dispatcher
 
     @property

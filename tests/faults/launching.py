@@ -20,7 +20,7 @@ from sqlalchemy import Column, String
 
 def dies_before_the_bell() -> None:
     """End at every so many-th commit of `EVERY`, before its bell is rung and its answer sent."""
-    from services.broker import Doorbell
+    from services.doorbell import Doorbell
 
     every, rung = int(os.environ["EVERY"]), itertools.count(1)
     ring = Doorbell.ring

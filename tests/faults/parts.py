@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import redis
 
-from services.broker import broker_alive, redis_url
+from services.broker import broker_alive, channel_of, redis_url
 from services.cli.servers import broker_argv, broker_binary
 from twinning.settings import PREFIX
 
@@ -115,11 +115,13 @@ class Broker(Part):
             client.flushall()
 
     def messages(self) -> int:
-        """Count the bells that wait to be heard."""
+        """Count the bells for matching that wait to be heard; one for deliveries waits for nobody."""
         with redis.Redis.from_url(redis_url(self.url)) as client:
             return sum(client.llen(key) for key in client.scan_iter(_type="list"))
 
     def listeners(self) -> int:
         """Count the workers that wait for a bell."""
         with redis.Redis.from_url(redis_url(self.url)) as client:
-            return sum(each["cmd"] == "brpop" for each in client.client_list())
+            matchers = sum(each["cmd"] == "brpop" for each in client.client_list())
+            [(_, dispatchers)] = client.pubsub_numsub(channel_of(self.url))
+        return matchers + int(dispatchers)

@@ -10,11 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from services.broker import Doorbell, make_app
 from services.dispatcher.courier import Courier
-from tests.hooks import attempts, deliveries, eventually, ping, settings_for, subscribe, worker_process
+from services.doorbell import Doorbell
+from tests.hooks import (
+    attempts,
+    deliveries,
+    eventually,
+    ping,
+    settings_for,
+    subscribe,
+    until_listening,
+    worker_process,
+)
 from tests.receiver import Manner, Receiver
-from tests.servers import Server
+from tests.servers import Server, own_broker
 from twinning.database import Database
 from twinning.terms import DeliveryState
 
@@ -34,8 +43,9 @@ def test_a_bell_wakes_the_worker(
     """With the scan off the bell alone has each event delivered, soon; SIGTERM ends the worker clean."""
     settings = settings_for(database.url, broker_url=broker.url, scan_interval_s=0)
     row = subscribe(database, receiver.url("/a"))
-    with worker_process(settings, tmp_path) as process, Doorbell(make_app(settings)) as bell:
+    with worker_process(settings, tmp_path) as process, Doorbell(settings) as bell:
         database.ring = bell.ring
+        until_listening(broker.url)
         ping(database, [row])
         receiver.wait_for(1)
         lags = []
@@ -48,6 +58,22 @@ def test_a_bell_wakes_the_worker(
         assert process.wait(4) == 0
     median_ms = statistics.median(lags) * 1000
     assert median_ms < 500, "the way from the event to its receipt, in ms"
+
+
+def test_a_bell_that_rang_while_the_broker_was_away_is_made_good_for(
+    database: Database, receiver: Receiver, short_folder: Path, tmp_path: Path
+) -> None:
+    """Whenever it begins to listen, long before its next scan, a worker looks for what it may have missed."""
+    with own_broker(short_folder) as away:
+        settings = settings_for(database.url, broker_url=away.url, scan_interval_s=60)
+    row = subscribe(database, receiver.url("/a"))
+    ping(database, [row])
+    with worker_process(settings, tmp_path):
+        # The look at its start is over when that has been written up.
+        eventually(lambda: {one.state for one in deliveries(database)} == {DeliveryState.DELIVERED})
+        ping(database, [row])
+        with own_broker(short_folder):
+            receiver.wait_for(2)
 
 
 def test_a_killed_worker_leaves_its_delivery_to_the_next(

@@ -4,15 +4,15 @@
 import threading
 
 import pytest
-from celery import Celery
 
-from services.broker import Doorbell
+from services.doorbell import Doorbell
+from twinning.settings import Settings
 from twinning.terms import Bell
 
 
 def test_rings_of_the_deliveries_do_not_keep_matching_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where each commit rings for deliveries faster than one ring is sent, matching is rung, too."""
-    doorbell = Doorbell(Celery("test", set_as_current=False))
+    doorbell = Doorbell(Settings(broker_url="redis://broker.invalid"))
     sent: list[Bell] = []
     enough = threading.Event()
 
