@@ -88,5 +88,6 @@ def stored_counts(session: Session, listing_ids: Sequence[str], analysis: str) -
 
 def keep_counts(session: Session, rows: Sequence[TermCounts]) -> None:
     """Keep counts for the next worker that starts."""
-    values = [row.model_dump() for row in sorted(rows, key=lambda row: row.listing_id)]
+    latest = {row.listing_id: row for row in rows}
+    values = [latest[listing_id].model_dump() for listing_id in sorted(latest)]
     put_all(session, TermCounts, values, ["listing_id"], ["revision", "analysis", "counts"])

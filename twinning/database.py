@@ -174,7 +174,10 @@ class Database:
             session.expunge(row)
 
     def prepare(self, session: Session) -> None:
-        """Do the steps put off to the end, in their order; a second time there are none."""
+        """Do the steps put off to the end, in their order; a second time there are none.
+
+        What was registered in this transaction is no longer the session's then: later changes of it are lost.
+        """
         steps = session.info.pop("steps", {})
         # New listings go in at once, with what stands before them; the session would take them one by one.
         steps.pop("listings", Session.flush)(session)

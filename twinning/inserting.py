@@ -117,6 +117,7 @@ class _AsJson:
         # All that is put in here are the names of a table of ours and of its columns.
         self.text = f"INSERT INTO {quote(table.name)} ({into}) SELECT {of} FROM {rows}"  # noqa: S608
         self._defaults = _defaults(table, names, given)
+        # With two names at least it gives a tuple, and raises where one is missing.
         self._whole = itemgetter(*given, *given)
         self._binary = [name for name in given if isinstance(table.c[name].type, LargeBinary)]
 

@@ -84,8 +84,9 @@ def foresee(session: Session, said: Sequence[tuple[str, ListingCreate]]) -> None
     few = {
         marks: sorted({id_ for each in marks for id_ in bearing[each]})[: repeats.MOST] for marks in marked
     }
-    named = {"ids": list({id_ for ids in few.values() for id_ in ids})}
-    others = {other.id: other for other in starmap(_other, session.connection().execute(_named(), named))}
+    named = list({id_ for ids in few.values() for id_ in ids})
+    rows = session.connection().execute(_named(), {"ids": named}) if named else ()
+    others = {other.id: other for other in starmap(_other, rows)}
     session.info["alike"] = {
         marks: [others[id_] for id_ in ids if id_ in others] for marks, ids in few.items()
     }
@@ -127,10 +128,11 @@ def _alike_to(session: Session, listing_id: str, marks: Sequence[int]) -> Sequen
     """Read what others with a mark of one's say, unless it was foreseen."""
     foreseen: dict[tuple[int, ...], list[_Other]] = session.info.get("alike", {})
     found = foreseen.get(tuple(marks))
-    if found is None:
-        rows = session.connection().execute(_alike(), repeats.asked(marks, listing_id))
-        found = list(starmap(_other, rows))
-    return found
+    if found is not None:
+        # What was written since then is told by its new words.
+        return [other for other in found if not repeats.is_marked(session, other.id)]
+    rows = session.connection().execute(_alike(), repeats.asked(marks, listing_id))
+    return [other for other in starmap(_other, rows) if not repeats.is_marked(session, other.id)]
 
 
 @cache

@@ -69,6 +69,11 @@ def marked(session: Session, listing_id: str) -> Sequence[int]:
     return marks
 
 
+def is_marked(session: Session, listing_id: str) -> bool:
+    """Say whether a listing was marked in this transaction: then `sharing_now` knows of it."""
+    return listing_id in session.info["marks"]
+
+
 def sharing_now(session: Session, listing_id: str) -> list[str]:
     """Give the ids of a few others that share a mark with one, of those marked in this transaction alone."""
     marked: dict[str, tuple[Sequence[int], bool]] = session.info["marks"]

@@ -8,7 +8,6 @@ asked; and so are all when what they write together at the end cannot be written
 repeated, since nobody knows what became of it: all are told.
 """
 
-import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from sqlmodel import Session
 from starlette.responses import Response
 
 from services.api.foresight import Foreseen, foresee
+from services.api.promises import Promise, hand_over
 from twinning.database import Database
 from twinning.dialects import would_wait
 
@@ -30,27 +30,15 @@ log = structlog.get_logger(__name__)
 Work = Callable[[Session], Response]
 
 
-class Waiting:
-    """A write that waits, and what became of it: an answer, an error, or neither: it is to be done alone."""
+class Waiting(Promise):
+    """A write that waits; one that gets neither answer nor error is to be done alone."""
 
-    __slots__ = ("answer", "error", "foreseen", "future", "loop", "work")
+    __slots__ = ("foreseen", "work")
 
     def __init__(self, work: Work, foreseen: Foreseen) -> None:
+        super().__init__()
         self.work = work
         self.foreseen = foreseen
-        self.loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[Response | None] = self.loop.create_future()
-        self.answer: Response | None = None
-        self.error: Exception | None = None
-
-    def tell(self) -> None:
-        """Answer who waits, if somebody still does."""
-        if self.future.done():
-            return
-        if self.error is not None:
-            self.future.set_exception(self.error)
-        else:
-            self.future.set_result(self.answer)
 
 
 class Scribe:
@@ -67,6 +55,8 @@ class Scribe:
         """Do a write in company; gives its answer, which is true by then, or None: it is to be done alone."""
         one = Waiting(work, foreseen)
         with self._changed:
+            if self._closed:
+                raise RuntimeError("the scribe has gone")
             if self._thread is None:
                 self._thread = threading.Thread(target=self._go_on, name="scribe", daemon=True)
                 self._thread.start()
@@ -88,11 +78,10 @@ class Scribe:
             try:
                 self._write(group)
             # Whatever it is, those who wait are told, and the thread lives on.
-            except Exception as error:  # noqa: BLE001
+            except BaseException as error:  # noqa: BLE001
                 for one in group:
                     one.error, one.answer = one.error or error, None
-            for loop in {one.loop for one in group}:
-                loop.call_soon_threadsafe(_tell, [one for one in group if one.loop is loop])
+            hand_over(group)
 
     def _take(self) -> list[Waiting]:
         """Wait for writes, and take all there are; nothing is taken any more when the scribe is closed."""
@@ -109,13 +98,24 @@ class Scribe:
         """Do them in one session, as if nothing could go wrong; says whether nothing did, or all is told."""
         with self._database.writing() as session:
             self._database.hurry(session)
-            if len(group) > 1:
-                foresee(session, [one.foreseen for one in group])
+            if len(group) > 1 and not self._foresaw(session, group):
+                return False
             for one in group:
                 if not self._did(session, one, self._database.divide):
                     # Nobody else is there to be spared.
                     return len(group) == 1
             return self._committed(session, group)
+
+    def _foresaw(self, session: Session, group: Sequence[Waiting]) -> bool:
+        """Ask what each will ask first; says whether nobody would have to be waited for."""
+        connection = session.connection()
+        try:
+            foresee(session, [one.foreseen for one in group])
+        except Exception as error:
+            if connection.invalidated or not would_wait(error):
+                raise
+            return False
+        return True
 
     def _one_by_one(self, group: Sequence[Waiting]) -> None:
         """Do each in a savepoint of its own, so that one which goes wrong is undone alone."""
@@ -166,8 +166,3 @@ class Scribe:
             for one in done:
                 one.error = error
         return True
-
-
-def _tell(group: Sequence[Waiting]) -> None:
-    for one in group:
-        one.tell()

@@ -69,7 +69,7 @@ class House:
         writers = anyio.CapacityLimiter(1 if database.is_sqlite else WRITERS)
         gate = Gate(settings, database, LastUse(database, writers))
         readers = anyio.CapacityLimiter(READERS)
-        return cls(settings, database, Scribe(database), Clerk(database), writers, readers, gate)
+        return cls(settings, database, Scribe(database), Clerk(database, READERS), writers, readers, gate)
 
 
 @dataclass(frozen=True, slots=True)

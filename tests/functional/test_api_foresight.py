@@ -4,6 +4,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Timer
 from typing import Any
 
 import httpx
@@ -11,7 +12,9 @@ import httpx
 from services.api import idempotency
 from tests.company import WRITERS, listening, together
 from tests.factories import Door, door, practice
+from tests.hooks import eventually
 from twinning import dialects
+from twinning.database import new_id
 
 OF_EACH = {"SELECT api_key": "key", "FROM kept_answer": "answer", "FROM city \n": "city", "advisory": "lock"}
 
@@ -77,3 +80,87 @@ def test_what_no_database_takes_spoils_nobody_elses_write(front: Door) -> None:
 
 def _post(front: Door, path: str, key: str) -> httpx.Response:
     return front.client.post(path, json=practice(), headers={**front.staff, "Idempotency-Key": key})
+
+
+def _alike(count: int) -> list[dict[str, Any]]:
+    """Lay out practices of which no two say the same and all say nearly the same."""
+    walk = "A long walk along the river for all who want to see how pupils of three schools keep it clean"
+    return [
+        practice(title="A clean river", description=f"{walk}, in year {number}") for number in range(count)
+    ]
+
+
+def test_what_others_say_is_the_same_asked_together_or_alone(front: Door) -> None:
+    """Who registers in company is warned of the same listings as who comes alone afterwards, five at most."""
+    city = front.city()["id"]
+    old = [front.practice(city, **fields)["id"] for fields in _alike(8)]
+    front.client.patch(f"/v1/practices/{old[1]}", json={"state": "withdrawn"}, headers=front.staff)
+    path = f"/v1/cities/{city}/practices"
+
+    answers = together(front, lambda number: _registered(front, path, {} if number else _alike(9)[8]))
+    alone = _registered(front, path, _alike(10)[9])
+
+    assert _warned(answers[0]) == _warned(alone) == [id_ for id_ in old if id_ != old[1]][:5]
+    assert {tuple(_warned(answer)) for answer in answers[1:]} == {()}
+
+
+def test_a_put_is_not_warned_of_itself(front: Door) -> None:
+    """What is rewritten beside a new one that says the same is warned of the new one, if at all."""
+    city = front.city()["id"]
+    path = f"/v1/cities/{city}/practices"
+    fields = _alike(1)[0]
+    mine = {**fields, "external_ref": "a"}
+    own = front.practice(city, **mine)
+
+    def ask(number: int) -> httpx.Response:
+        if number == 0:
+            shouted = {**mine, "title": fields["title"].upper()}
+            return front.client.put(f"{path}/a", json=shouted, headers=front.staff)
+        return _registered(front, path, fields if number == 1 else {})
+
+    assert own["id"] not in _warned(together(front, ask)[0])
+
+
+def test_what_is_rewritten_in_company_is_told_by_its_new_words(front: Door) -> None:
+    """Who brings the old words of what another has rewritten in the same transaction is not warned."""
+    city = front.city()["id"]
+    path = f"/v1/cities/{city}/practices"
+    fields = _alike(1)[0]
+    own = front.practice(city, **fields)["id"]
+    waiting = front.client.app.state.house.scribe._waiting  # type: ignore[attr-defined]
+
+    def ask(number: int) -> httpx.Response:
+        if number == 0:
+            nothing = dict.fromkeys(("challenge", "outcomes", "lessons", "transfer_conditions"))
+            other = {"title": "Bees on roofs", "description": "Honey and hives upon town halls", **nothing}
+            return front.client.patch(f"/v1/practices/{own}", json=other, headers=front.staff)
+        if number == 1:
+            # Last of all, so that the other has been rewritten by then.
+            eventually(lambda: len(waiting) >= WRITERS - 1)
+            return _registered(front, path, fields)
+        return front.client.patch(f"/v1/cities/{city}", json={"summary": f"{number}"}, headers=front.staff)
+
+    assert _warned(together(front, ask)[1]) == []
+
+
+def test_what_would_be_waited_for_is_not_foreseen(postgres_url: str) -> None:
+    """While somebody holds a whole table, as a migration does, writes in company wait for it, each alone."""
+    with door(postgres_url) as front:
+        city = front.city()["id"]
+        path = f"/v1/cities/{city}/practices"
+        with front.database.engine.connect() as other:
+            other.exec_driver_sql("LOCK TABLE listing_mark IN ACCESS EXCLUSIVE MODE")
+            Timer(1, other.rollback).start()
+            answers = together(front, lambda _: _registered(front, path, {}))
+
+    assert {answer.status_code for answer in answers} == {201}
+
+
+def _registered(front: Door, path: str, fields: dict[str, Any]) -> httpx.Response:
+    """Register a practice; one without fields says what no other says."""
+    words = fields or {"title": new_id(), "description": " ".join(new_id() for _ in range(9))}
+    return front.client.post(path, json=practice(**words), headers=front.staff)
+
+
+def _warned(answer: httpx.Response) -> list[str]:
+    return [each["listing"]["id"] for each in answer.json().get("warnings", [])]

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many rows at once are stored as one by one: the same conversions, the same defaults, on both databases."""
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime
+from itertools import product
 
 import pytest
 import sqlmodel
-from sqlalchemy import event, insert, select
+from sqlalchemy import event, insert, select, text
+from sqlmodel import Session
 
 from tests.catalogues import Catalogue
 from twinning.database import Database, new_id
@@ -40,6 +43,29 @@ def test_rows_are_stored_as_sqlalchemy_stores_them(database: Database) -> None:
     with database.snapshot() as session:
         found = {row.id: {**row._mapping, "id": ""} for row in session.execute(select(table))}
     assert [found[row["id"]] for row in ours] == [found[row["id"]] for row in theirs]
+
+
+def test_rows_are_the_same_to_the_database(database: Database) -> None:
+    """No null, no number, no text and no moment is stored otherwise than by SQLAlchemy, byte for byte."""
+    city_id = Catalogue(database).city("Cork", "IE")
+    texts = ("", "\\u0000", "%s %(rows)s", "\x01\x1f\x7f\u2028", "🙂 서울", "null", "x" * 100_000)
+    lists: tuple[object, ...] = (None, [], {"": [1.5, 1e300, -0.0, 2**70, True, None]}, "text", 0, False)
+    rows = [
+        {**_rows(city_id)[0], "id": f"{number:036}", "title": title, "hosting": hosting}
+        for number, (title, hosting) in enumerate(product(texts, lists))
+    ]
+
+    def stored(insert: Callable[[Session], object]) -> list[str]:
+        with database.writing() as session:
+            insert(session)
+            whole = "listing.*" if database.is_sqlite else "listing::text"
+            query = text(f"SELECT {whole} FROM listing ORDER BY id")
+            return [repr(tuple(row)) for row in session.execute(query)]
+
+    table = table_of(Listing)
+    theirs = stored(lambda session: session.connection().execute(insert(table), rows))
+    assert stored(lambda session: insert_all(session, Listing, rows)) == theirs
+    assert len(theirs) == len(rows)
 
 
 def test_a_column_without_a_value_or_a_default_is_an_error(database: Database) -> None:

@@ -11,19 +11,20 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, select
 from starlette.responses import Response
 
-from services.api.reading import THREADS, Clerk
+from services.api.reading import AT_WORK, Clerk
 from tests.catalogues import Catalogue
 from tests.hooks import eventually
 from twinning.cities import City
 from twinning.database import Database
 
 READERS = 12
+MOST = 4
 
 
 @pytest.fixture
 def clerk(database: Database) -> Iterator[Clerk]:
     """A clerk of a database, who goes when the test is over."""
-    clerk = Clerk(database)
+    clerk = Clerk(database, MOST)
     yield clerk
     clerk.close()
 
@@ -49,10 +50,10 @@ class _Holding:
         self._go_on.set()
 
 
-async def _held(clerk: Clerk, holding: _Holding) -> list[asyncio.Task[Response]]:
-    """Have each thread of a clerk in a look of its own."""
+async def _held(clerk: Clerk, holding: _Holding, threads: int = MOST) -> list[asyncio.Task[Response]]:
+    """Have so many threads of a clerk in a look of their own: all of them, or else a few."""
     tasks = []
-    for _ in range(THREADS):
+    for _ in range(threads):
         tasks.append(asyncio.create_task(clerk.read(holding)))
         assert await asyncio.to_thread(holding.in_hand.acquire, timeout=20)
     return tasks
@@ -78,14 +79,14 @@ def _with_company(
 
 
 def test_reads_that_wait_together_share_a_look(database: Database, clerk: Clerk) -> None:
-    """However many wait, each thread opens one transaction for its part of them."""
+    """However many wait, each thread opens one transaction for its part of them, if it comes in time."""
     begun: list[object] = []
     event.listen(database.engine, "begin", begun.append)
 
     _, found = _with_company(clerk, [_names] * READERS)
 
     assert found == [b""] * READERS
-    assert THREADS < len(begun) <= 2 * THREADS
+    assert MOST < len(begun) <= 2 * MOST
 
 
 def test_a_reader_finds_what_was_written_before(database: Database, clerk: Clerk) -> None:
@@ -98,7 +99,7 @@ def test_a_reader_finds_what_was_written_before(database: Database, clerk: Clerk
 
     before, after = _with_company(clerk, [_names] * 3, write)
 
-    assert before == [b"Cork"] * THREADS
+    assert before == [b"Cork"] * MOST
     assert after == [b"Cork,Suwon"] * 3
 
 
@@ -150,7 +151,7 @@ def test_nothing_of_one_read_is_left_to_the_next(database: Database, clerk: Cler
 
 def test_who_waits_at_the_end_is_answered(database: Database) -> None:
     """A clerk who is told to go answers first whoever came before."""
-    clerk = Clerk(database)
+    clerk = Clerk(database, MOST)
 
     async def ask() -> list[Response]:
         holding = _Holding()
@@ -162,4 +163,77 @@ def test_who_waits_at_the_end_is_answered(database: Database) -> None:
         await closing
         return await asyncio.gather(*tasks)
 
-    assert len(asyncio.run(ask())) == THREADS + READERS
+    assert len(asyncio.run(ask())) == MOST + READERS
+
+
+def test_few_threads_do_where_few_are_enough(clerk: Clerk) -> None:
+    """However many come at once, no more threads look than get on with it."""
+
+    async def ask() -> None:
+        await asyncio.gather(*(clerk.read(_names) for _ in range(READERS)))
+
+    asyncio.run(ask())
+
+    assert len(clerk._threads) <= AT_WORK
+
+
+def test_who_is_held_up_holds_up_nobody(clerk: Clerk) -> None:
+    """While some reads wait for something, others are answered, and soon."""
+
+    async def ask() -> list[Response]:
+        holding = _Holding()
+        stuck = await _held(clerk, holding, MOST - 1)
+        answers = [await asyncio.wait_for(clerk.read(_names), 20) for _ in range(READERS)]
+        holding.let_go()
+        return answers + await asyncio.gather(*stuck)
+
+    assert len(asyncio.run(ask())) == READERS + MOST - 1
+
+
+class _Panic(BaseException):
+    """What ends a thread that does not take care."""
+
+
+@pytest.mark.parametrize("raised", [StopIteration, _Panic, KeyError])
+def test_whatever_a_read_raises_is_told(clerk: Clerk, raised: type[BaseException]) -> None:
+    """No error leaves a reader waiting or ends a thread, be it one that no future takes."""
+
+    def wrong(_session: Session) -> Response:
+        raise raised
+
+    _, found = _with_company(clerk, [wrong, _names] * READERS)
+
+    assert all(isinstance(each, KeyError if raised is KeyError else RuntimeError) for each in found[::2])
+    assert found[1::2] == [b""] * READERS
+    assert all(thread.is_alive() for thread in clerk._threads)
+
+
+def test_a_loop_that_is_closed_is_no_matter(clerk: Clerk) -> None:
+    """Whoever went while their read was under way ends no thread, and others are answered."""
+    holding = _Holding()
+
+    async def go() -> None:
+        reading = asyncio.create_task(clerk.read(holding))
+        assert await asyncio.to_thread(holding.in_hand.acquire, timeout=20)
+        reading.cancel()
+
+    asyncio.run(go())
+    holding.let_go()
+
+    async def ask() -> Response:
+        return await clerk.read(_names)
+
+    assert asyncio.run(ask()).body == b""
+    assert all(thread.is_alive() for thread in clerk._threads)
+
+
+def test_who_comes_too_late_is_told(database: Database) -> None:
+    """A clerk who has gone lets nobody wait."""
+    clerk = Clerk(database, MOST)
+    clerk.close()
+
+    async def ask() -> Response:
+        return await clerk.read(_names)
+
+    with pytest.raises(RuntimeError, match="gone"):
+        asyncio.run(ask())
