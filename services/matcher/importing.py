@@ -39,17 +39,19 @@ class Importer:
         self._settings = settings
         self._name = name
         self._reading: Reading | None = None
-        # Whether there is more of a file to come, as far as this worker knows.
+        # Whether a file is in hand: a batch of it is landed, or more is to come as far as this worker knows.
         self.is_busy = False
 
     def go_on(self) -> bool:
         """Do the next batch, or else end what cannot go on; gives whether there may be more to do."""
-        self.is_busy = False
-        self.is_busy = self.take()
-        if self.is_busy:
-            return True
-        self._give_up()
-        return False
+        more = False
+        try:
+            more = self.take()
+        finally:
+            self.is_busy = more
+        if not more:
+            self._give_up()
+        return more
 
     def take(self) -> bool:
         """Do the next batch of an import that waits; gives whether there was one."""
@@ -58,6 +60,8 @@ class Importer:
                 return False
         with self._database.transaction() as session:
             claims = work.claim(session, self._name, 1, self._settings.lease_s, [Work.IMPORT])
+        # Said before the batch and not after it, or the matching would begin while one is landed.
+        self.is_busy = bool(claims)
         for claim in claims:
             with _uncollected():
                 self._try(claim)

@@ -5,6 +5,7 @@ import gc
 import io
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,29 @@ def test_cycles_are_looked_for_between_batches(database: Database, monkeypatch: 
     assert _state(database, import_id) == ImportState.COMPLETED
     assert seen == [False]
     assert gc.isenabled()
+
+
+def test_a_file_is_in_hand_while_its_batch_is_landed(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The importer says so during a batch, when the matching would slow it down, and not after the last one."""
+    import_id, seen = _asked(database), []
+    importer = Importer(database, Settings(), "importer")
+    count = imports.count
+
+    def look(row: Import, more: Mapping[str, int]) -> None:
+        seen.append(importer.is_busy)
+        count(row, more)
+
+    monkeypatch.setattr(imports, "count", look)
+
+    while importer.go_on():
+        pass
+
+    assert _state(database, import_id) == ImportState.COMPLETED
+    assert seen
+    assert all(seen)
+    assert not importer.is_busy
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a niceness for each thread")
