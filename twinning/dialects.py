@@ -8,6 +8,7 @@ import hashlib
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -45,6 +46,9 @@ BUSY_TIMEOUT_S = 30.0
 SHORTEST_LOOK_S = 0.0005
 LONGEST_LOOK_S = 0.005
 _BEGIN_WRITING = "BEGIN IMMEDIATE"
+# From so many bytes on SQLite's log of writes has got away from its readers: it begins anew at some 4 MB.
+LONGEST_LOG = 32 * 1024 * 1024
+SHORTENING_TIMEOUT_MS = 200
 STATEMENT_TIMEOUT_MS = 60_000
 LOCK_TIMEOUT_MS = 20_000
 _SQLITE_TIME = "%Y-%m-%dT%H:%M:%f+00:00"
@@ -170,6 +174,28 @@ def _is_begun(driver: Any) -> bool:
         else:
             return True
     return False
+
+
+def shorten_log(engine: Engine) -> None:
+    """Have SQLite's log of writes begin anew where it has grown long; at most a moment is waited for readers.
+
+    By itself it does so only at a moment at which nobody reads. Where somebody always does it grows for ever,
+    every read looks through more of it and so takes longer, and the next such moment is further away.
+    """
+    file = file_of(str(engine.url)) if is_sqlite(engine) else None
+    try:
+        if file is None or Path(f"{file}-wal").stat().st_size < LONGEST_LOG:
+            return
+    except FileNotFoundError:
+        return
+    with closing(engine.raw_connection()) as connection:
+        cursor = connection.cursor()
+        try:
+            cursor.execute(f"PRAGMA busy_timeout={SHORTENING_TIMEOUT_MS}")
+            # Where somebody still reads or writes when the time is over, it says so, and nothing is lost.
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_S * 1000:.0f}")
 
 
 def inserter(session: Session) -> Inserter:

@@ -65,6 +65,7 @@ class Importer:
         for claim in claims:
             with _uncollected():
                 self._try(claim)
+            self._database.shorten_log()
         return bool(claims)
 
     def let_go(self) -> None:
