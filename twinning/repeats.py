@@ -6,12 +6,12 @@ the resemblance and containment of documents, 1997). Texts that share most of th
 shares one is compared word by word. So the cost does not grow with the number of a city's listings.
 """
 
-import heapq
 import re
 import zlib
 from collections.abc import Sequence
 from hashlib import blake2b
-from itertools import islice, pairwise
+from itertools import groupby, islice, pairwise
+from operator import itemgetter
 from typing import Any, Final
 
 from rapidfuzz.distance import Indel
@@ -48,9 +48,9 @@ def marks_of(city_id: str, kind: str, text: str) -> list[int]:
     """Mark a text of a city's practice or need."""
     words = _encoded(text)
     # Without a step of ours for each pair: of all that an import reckons for a listing this is the most.
-    pairs = set(map(zlib.crc32, map(b" ".join, pairwise(words))))
-    smallest = heapq.nsmallest(MARKS, pairs or {zlib.crc32(b" ".join(words))})
-    spoken = (f"{city_id}/{kind}/{number}".encode() for number in smallest)
+    pairs = sorted(map(zlib.crc32, map(b" ".join, pairwise(words)))) or [zlib.crc32(b" ".join(words))]
+    smallest = islice(groupby(pairs), MARKS)
+    spoken = (f"{city_id}/{kind}/{number}".encode() for number, _ in smallest)
     return [int.from_bytes(blake2b(each, digest_size=8).digest(), "big") >> 1 for each in spoken]
 
 
@@ -104,7 +104,8 @@ def _write(session: Session) -> None:
         for listing_id, (marks, _) in marked.items()
         for each in marks
     ]
-    insert_all(session, ListingMark, rows)
+    # In the order of the marks, so that of their index, which is as wide as the table, no page comes up twice.
+    insert_all(session, ListingMark, sorted(rows, key=itemgetter("mark")))
 
 
 def _encoded(text: str) -> list[bytes]:
