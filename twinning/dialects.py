@@ -18,6 +18,7 @@ from pydantic_core import to_json
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Column,
     Connection,
     DateTime,
     Dialect,
@@ -209,6 +210,19 @@ def holds(session: Session, column: Any, value: str) -> ColumnElement[bool]:
         each = func.json_each(column).table_valued("value")
         return exists(select(1).select_from(each).where(each.c.value == value))
     return cast(column, JSONB).contains([value])
+
+
+def given(session: Session, parameter: str, width: int) -> list[ColumnElement[str]]:
+    """Take rows of some texts each as a table, out of one parameter that holds them as JSON; gives its columns.
+
+    However many there are, the statement stays the same, and is compiled once.
+    """
+    rows = bindparam(parameter, type_=Json)
+    if is_sqlite(session):
+        each = func.json_each(rows).table_valued("value")
+        return [func.json_extract(each.c.value, f"$[{place}]") for place in range(width)]
+    every = func.jsonb_array_elements(rows).table_valued(Column("value", JSONB))
+    return [every.c.value[place].astext for place in range(width)]
 
 
 def clock(session: Session) -> datetime:

@@ -245,6 +245,12 @@ def public(listing: Listing) -> ListingPublic:
     return _PUBLIC[listing.kind].model_validate(listing)
 
 
+def public_of(columns: Mapping[str, Any]) -> ListingPublic:
+    """Show a new listing from the columns that it begins with, without reading it back."""
+    shape = _PUBLIC[columns["kind"]]
+    return shape.model_validate({name: columns.get(name) for name in shape.model_fields})
+
+
 def marks_of(listing: Listing) -> list[int]:
     """Mark a listing's words, for those that look for its like."""
     return repeats.marks_of(listing.city_id, listing.kind, written_by(listing))
