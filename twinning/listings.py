@@ -93,6 +93,7 @@ _PUBLIC: dict[str, type[PracticePublic | NeedPublic]] = {
     ListingKind.PRACTICE: PracticePublic,
     ListingKind.NEED: NeedPublic,
 }
+_SHOWN = {kind: tuple(shape.model_fields) for kind, shape in _PUBLIC.items()}
 # What a city writes, in the order in which it is read.
 WRITTEN = ("title", "description", "challenge", "outcomes", "lessons", "transfer_conditions")
 _DETECTED_FROM = frozenset({*WRITTEN, "languages"})
@@ -247,8 +248,8 @@ def public(listing: Listing) -> ListingPublic:
 
 def public_of(columns: Mapping[str, Any]) -> ListingPublic:
     """Show a new listing from the columns that it begins with, without reading it back."""
-    shape = _PUBLIC[columns["kind"]]
-    return shape.model_validate({name: columns.get(name) for name in shape.model_fields})
+    kind = columns["kind"]
+    return _PUBLIC[kind].model_validate({name: columns.get(name) for name in _SHOWN[kind]})
 
 
 def marks_of(listing: Listing) -> list[int]:
