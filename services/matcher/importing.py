@@ -6,9 +6,6 @@ what was refused, and the position. Any number of workers may do this on one dat
 """
 
 import gc
-import os
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -27,7 +24,6 @@ from twinning.settings import Settings
 from twinning.terms import ImportState, Role, Work
 from twinning.work import Claim
 
-NICENESS = 10
 GIVEN_UP = "A part of this import failed each time it was tried."
 
 
@@ -123,16 +119,6 @@ class Importer:
                 if row is not None and row.state not in ENDED:
                     imports.end(session, row, ImportState.FAILED, GIVEN_UP)
                 work.strike(session, Work.IMPORT, [import_id])
-
-
-def give_way() -> None:
-    """Let everybody else go first who wants a processor: nobody waits for the next row of a file.
-
-    Linux knows a niceness for each thread; elsewhere that of the whole worker stays as it is.
-    """
-    if sys.platform == "linux":
-        mine = os.PRIO_PROCESS, threading.get_native_id()
-        os.setpriority(*mine, max(NICENESS, os.getpriority(*mine)))
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 
 import gc
 import io
+import subprocess
 import sys
 import threading
 from collections.abc import Mapping
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from services.matcher.importing import NICENESS, Importer, give_way
+from services.matcher.giving_way import NICENESS, give_way
+from services.matcher.importing import Importer
 from services.watch import Watch
 from tests.faults.parts import eventually
 from twinning import imports, json_lines, keys
@@ -94,6 +96,38 @@ def test_the_thread_gives_way_to_everybody_else(database: Database) -> None:
         watch.stop(5)
 
     assert niceness == [max(NICENESS, niceness[1]), niceness[1]]
+
+
+LOOKS = """
+import sys
+from pathlib import Path
+
+from services.matcher import giving_way
+from tests.faults.parts import eventually
+
+group = Path("/proc/self/autogroup")
+more = iter([True, True, False])
+look = giving_way.Session().while_there_is_more(lambda: next(more, False))
+
+
+def niceness_after_a_look():
+    look()
+    return int(group.read_text().split()[-1])
+
+
+print(niceness_after_a_look(), niceness_after_a_look())
+eventually(lambda: niceness_after_a_look() == 0, "the session is as it was")
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="the kernel knows no groups of sessions")
+@pytest.mark.parametrize(("leads", "told"), [(True, NICENESS), (False, 0)])
+def test_a_session_of_ones_own_gives_way_while_there_is_more(leads: bool, told: int) -> None:
+    """A process that leads its session makes all of it nice while it imports; that of others stays as it is."""
+    asked = [sys.executable, "-c", LOOKS]
+    done = subprocess.run(asked, start_new_session=leads, check=True, capture_output=True, text=True, timeout=60)
+
+    assert done.stdout.split() == [str(told)] * 2
 
 
 def _niceness(thread: int | None) -> int:
