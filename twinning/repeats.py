@@ -29,8 +29,19 @@ MARKS: Final = 4
 MOST: Final = 5
 # In scripts without blanks each letter is a word.
 _WORD: Final = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]|\w+")
-# What is no part of a word becomes a blank.
-_WESTERN: Final = bytes(place if _WORD.match(chr(place)) else ord(" ") for place in range(256))
+# The two letters of Latin-1 whose fold is none: it is two letters, or a Greek one.
+_SHARP_S: Final = "ß".encode("latin-1")
+_MICRO: Final = "µ".encode("latin-1")
+
+
+def _western(place: int) -> int:
+    """Fold a letter of Latin-1; what is no part of a word becomes a blank."""
+    letter = chr(place)
+    folded = letter.casefold().encode("latin-1", "replace") if _WORD.match(letter) else b" "
+    return folded[0]
+
+
+_WESTERN: Final = bytes(map(_western, range(256)))
 
 
 class ListingMark(SQLModel, table=True):
@@ -111,10 +122,12 @@ def _write(session: Session) -> None:
 def _encoded(text: str) -> list[bytes]:
     """Give the words of a text in UTF-8; in Western letters, as most texts are, without a search for them."""
     try:
-        western = text.casefold().encode("latin-1")
+        western = text.encode("latin-1")
     except UnicodeEncodeError:
+        western = _MICRO
+    if _MICRO in western:
         return [word.encode() for word in _words(text)]
-    return western.translate(_WESTERN).decode("latin-1").encode().split()
+    return western.replace(_SHARP_S, b"ss").translate(_WESTERN).decode("latin-1").encode().split()
 
 
 def _words(text: str) -> list[str]:
