@@ -213,7 +213,7 @@ def holds(session: Session, column: Any, value: str) -> ColumnElement[bool]:
 
 
 def given(session: Session, parameter: str, width: int) -> list[ColumnElement[str]]:
-    """Take rows of some texts each as a table, out of one parameter that holds them as JSON; gives its columns.
+    """Take rows of some texts each as a table, from one parameter that holds them as JSON; gives its columns.
 
     However many there are, the statement stays the same, and is compiled once.
     """

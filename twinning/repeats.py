@@ -115,7 +115,7 @@ def _write(session: Session) -> None:
         for listing_id, (marks, _) in marked.items()
         for each in marks
     ]
-    # In the order of the marks, so that of their index, which is as wide as the table, no page comes up twice.
+    # In the order of the marks: all of their index is touched, but then no page of it twice.
     insert_all(session, ListingMark, sorted(rows, key=itemgetter("mark")))
 
 

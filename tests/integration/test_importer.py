@@ -61,7 +61,7 @@ def test_cycles_are_looked_for_between_batches(database: Database, monkeypatch: 
 def test_a_file_is_in_hand_while_its_batch_is_landed(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The importer says so during a batch, when the matching would slow it down, and not after the last one."""
+    """The importer says so during a batch, when matching would slow it down, and not after the last."""
     import_id, seen = _asked(database), []
     importer = Importer(database, Settings(), "importer")
     count = imports.count
@@ -120,14 +120,14 @@ eventually(lambda: niceness_after_a_look() == 0, "the session is as it was")
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="the kernel knows no groups of sessions")
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="the kernel has no such groups")
 @pytest.mark.parametrize(("leads", "told"), [(True, NICENESS), (False, 0)])
 def test_a_session_of_ones_own_gives_way_while_there_is_more(leads: bool, told: int) -> None:
-    """A process that leads its session makes all of it nice while it imports; that of others stays as it is."""
+    """A process that leads its session makes it nice while it imports; another stays as it is."""
     asked = [sys.executable, "-c", LOOKS]
-    done = subprocess.run(asked, start_new_session=leads, check=True, capture_output=True, text=True, timeout=60)
+    said = subprocess.check_output(asked, start_new_session=leads, text=True, timeout=60)
 
-    assert done.stdout.split() == [str(told)] * 2
+    assert said.split() == [str(told)] * 2
 
 
 def _niceness(thread: int | None) -> int:

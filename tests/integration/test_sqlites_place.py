@@ -58,7 +58,7 @@ def test_what_sqlite_says_at_the_start_of_a_write_is_sqlalchemys(tmp_path: Path)
 def test_a_long_log_begins_anew_though_somebody_has_always_read(
     sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Readers that take turns without a gap let the log grow; it is cut short when the last of them has ended."""
+    """Readers that take turns without a gap let the log grow; it is cut short when the last has ended."""
     database = Database(sqlite_url)
     file = dialects.file_of(sqlite_url)
     log = Path(f"{file}-wal")
