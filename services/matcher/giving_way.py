@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Final
 
 NICENESS: Final = 10
+# Less, since the matching of what people change meanwhile is in the same session.
+NICENESS_OF_SESSION: Final = 5
 _GROUP: Final = Path("/proc/self/autogroup")
 
 
@@ -38,7 +40,7 @@ class Session:
 
         def looked() -> bool:
             more = look()
-            self._be(NICENESS if more else 0)
+            self._be(NICENESS_OF_SESSION if more else 0)
             return more
 
         return looked

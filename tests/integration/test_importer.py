@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from services.matcher.giving_way import NICENESS, give_way
+from services.matcher.giving_way import NICENESS, NICENESS_OF_SESSION, give_way
 from services.matcher.importing import Importer
 from services.watch import Watch
 from tests.faults.parts import eventually
@@ -121,7 +121,7 @@ eventually(lambda: niceness_after_a_look() == 0, "the session is as it was")
 
 
 @pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="the kernel has no such groups")
-@pytest.mark.parametrize(("leads", "told"), [(True, NICENESS), (False, 0)])
+@pytest.mark.parametrize(("leads", "told"), [(True, NICENESS_OF_SESSION), (False, 0)])
 def test_a_session_of_ones_own_gives_way_while_there_is_more(leads: bool, told: int) -> None:
     """A process that leads its session makes it nice while it imports; another stays as it is."""
     asked = [sys.executable, "-c", LOOKS]
