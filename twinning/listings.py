@@ -40,6 +40,8 @@ class Listing(SQLModel, table=True):
             postgresql_where=text("state != 'withdrawn'"),
         ),
         Index("ix_listing_kind_city_id", "kind", "city_id"),
+        # A page of one kind, however many there are.
+        Index("ix_listing_kind_id", "kind", "id"),
         *(
             Index(f"ix_listing_{name}", name, sqlite_where=text(its), postgresql_where=text(its))
             for name, its in dict.fromkeys(("expires_on", "confirm_by"), "state = 'published'").items()
