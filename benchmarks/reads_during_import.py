@@ -3,13 +3,16 @@
 
     ./run bench reads_during_import [--rows 100000] [--rate 60] [--idle 30] [--only sqlite|postgresql]
 
-API, matching worker and broker are processes of their own, as `twinning up` has them; the file goes in by
-POST, half of it needs and half practices, of cities of both regions, so that the worker matches them while
-it imports. Lists of 50 and single needs are read in turn at a fixed rate, whatever the answers take, and a
-late answer counts from when it should have been asked for. Printed are the times of both, idle and during
-the import, the rows a second, and how much memory the worker had more at most: the catalogue, of which it
-keeps about a kilobyte a listing, grows meanwhile. It fails when the 99th percentile is more than 4 times
-that of the idle house.
+API, matching worker and broker are processes of their own, as `twinning up` has them. First 2,000 listings
+are imported and matched, which takes about a minute, so that there is something to read. Then the file goes
+in by POST, half of it needs and half practices, of cities of both regions; the worker counts their words
+while it imports, and matches them when the file has been read, which is not waited for. Lists of 50 and
+single needs are read in turn at a fixed rate, whatever the answers take, and a late answer counts from when
+it should have been asked for. How far it is goes to standard error, each five seconds.
+
+Printed are the times of both, idle and during the import, the rows a second, and how much memory the worker
+had more at most: the catalogue, of which it keeps about a kilobyte a listing, grows meanwhile. It fails when
+the 99th percentile is more than 4 times that of the idle house.
 """
 
 import argparse
@@ -46,6 +49,7 @@ BEFORE: Final = 2_000
 CONNECTIONS: Final = 16
 # Reads, between two looks at how far the import is.
 LOOK_EVERY: Final = 20
+TELL_EVERY_S: Final = 5.0
 REST_S: Final = 2.0
 MUST, REACH = 4.0, 2.0
 
@@ -77,6 +81,21 @@ def rows(count: int, first: int) -> Iterator[dict[str, Any]]:
             "description": text,
             "languages": ["en"],
         }
+
+
+class Progress:
+    """Tells on standard error how far it is, but not more often than each few seconds."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._begun = self._told = time.monotonic()
+
+    def __call__(self, what: str, *, now: bool = False) -> None:
+        """Say what is done at present."""
+        moment = time.monotonic()
+        if now or moment - self._told >= TELL_EVERY_S:
+            self._told = moment
+            print(f"  {self._kind}, {moment - self._begun:.0f} s: {what}", file=sys.stderr, flush=True)
 
 
 def new_key(url: str) -> str:
@@ -146,15 +165,18 @@ def measure(kind: str, given: argparse.Namespace) -> bool:
         client = stack.enter_context(
             httpx.Client(base_url=f"http://127.0.0.1:{served.port}", headers=head, timeout=60)
         )
-        fill(client, worker.pid)
-        return told(kind, given, *uvloop.run(compare(served.port, head, worker.pid, given)))
+        progress = Progress(kind)
+        fill(client, worker.pid, progress)
+        return told(kind, given, *uvloop.run(compare(served.port, head, worker.pid, given, progress)))
 
 
-def fill(client: httpx.Client, worker: int) -> None:
+def fill(client: httpx.Client, worker: int, progress: Progress) -> None:
     """Have a catalogue to read before the import, all of it matched, and a worker that has met an import."""
+    progress(f"{BEFORE} listings are imported and matched", now=True)
     content = b"".join(json_lines.write(rows(BEFORE, 0)))
     path = client.post("/v1/imports", files={"file": ("before.jsonl", content)}).headers["location"]
     while client.get(path).json()["state"] not in ENDED or _matching_due(client) or not _rests(worker):
+        progress(f"{_matching_due(client):.0f} units of matching are left")
         time.sleep(0.5)
 
 
@@ -181,7 +203,7 @@ class Import:
 
 
 async def compare(
-    port: int, head: dict[str, str], worker: int, given: argparse.Namespace
+    port: int, head: dict[str, str], worker: int, given: argparse.Namespace, progress: Progress
 ) -> tuple[dict[str, Times], dict[str, Times], Import]:
     """Read idle and then during an import."""
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}/v1", headers=head, timeout=60) as client:
@@ -191,10 +213,12 @@ async def compare(
             "one need": [request("GET", f"/v1/needs/{id_}", head) for id_ in needs],
         }
         reader = Reader(port, asked, given.rate)
+        progress(f"reads of the idle house, {given.idle:g} s", now=True)
         # The first seconds warm up: connections, statements.
         await reader.read_until(after(3))
         before = await reader.read_until(after(given.idle))
         content = b"".join(json_lines.write(rows(given.rows, BEFORE)))
+        progress(f"{given.rows} rows are sent", now=True)
         memory = highest = cost(worker)["rss_mb"]
         begun = time.monotonic()
         answer = await client.post("/imports", files={"file": ("rows.jsonl", content)})
@@ -204,7 +228,9 @@ async def compare(
         async def ended() -> bool:
             nonlocal state, highest
             highest = max(highest, cost(worker)["rss_mb"])
-            state = (await client.get(path)).json()["state"]
+            answer = (await client.get(path)).json()
+            state = answer["state"]
+            progress(f"{answer['counts']['rows']} of {given.rows + CITIES} rows are read")
             return state in ENDED
 
         during = await reader.read_until(ended)

@@ -60,6 +60,7 @@ class Heart:
             with self._database.transaction() as session:
                 workers.beat(session, self._name, self._service)
                 self._also(session)
+            self._database.shorten_log()
         except SQLAlchemyError as error:
             log.warning("could not say that this worker lives", error=str(error))
         return False

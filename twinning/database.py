@@ -13,7 +13,8 @@ from sqlalchemy.sql import update
 from sqlalchemy.sql.selectable import ForUpdateArg
 from sqlmodel import Field, Session, SQLModel, col
 
-from twinning.dialects import LOCK_TIMEOUT_MS, is_sqlite, open_engine, snapshots, wait_at_most
+from twinning.dialects import LOCK_TIMEOUT_MS, is_sqlite, wait_at_most
+from twinning.engines import open_engine, shorten_log, snapshots
 from twinning.terms import Bell
 from twinning.vault import Vault
 
@@ -214,6 +215,10 @@ class Database:
         with self.snapshot() as session:
             session.execute(text("SELECT value FROM log"))
         return True
+
+    def shorten_log(self) -> None:
+        """Keep what is written from slowing down what is read: for those who write much, and now and then."""
+        shorten_log(self.engine)
 
     def close(self) -> None:
         """Give back every connection."""

@@ -1,23 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What SQLite and PostgreSQL say differently: how they are opened, their columns, clocks and locks.
+"""What SQLite and PostgreSQL say differently: their columns, their statements, their clocks and locks.
 
 The only file that knows it; all others ask here.
 """
 
 import hashlib
-import sqlite3
-import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from functools import partial
-from pathlib import Path
 from typing import Any
 
-from pydantic_core import to_json
 from sqlalchemy import (
     JSON,
     BigInteger,
-    Connection,
+    Column,
     DateTime,
     Dialect,
     Engine,
@@ -27,8 +22,6 @@ from sqlalchemy import (
     any_,
     bindparam,
     cast,
-    create_engine,
-    event,
     exists,
     func,
     select,
@@ -37,18 +30,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import ColumnElement
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Session
 
-BUSY_TIMEOUT_S = 30.0
-# How long who waits for the writer's place sleeps between two looks, at first and at last.
-SHORTEST_LOOK_S = 0.0005
-LONGEST_LOOK_S = 0.005
-_BEGIN_WRITING = "BEGIN IMMEDIATE"
-STATEMENT_TIMEOUT_MS = 60_000
 LOCK_TIMEOUT_MS = 20_000
 _SQLITE_TIME = "%Y-%m-%dT%H:%M:%f+00:00"
 
@@ -85,96 +71,6 @@ def is_sqlite(at: Engine | Session) -> bool:
     return (at.get_bind() if isinstance(at, Session) else at).dialect.name == "sqlite"
 
 
-def file_of(url: str) -> Path | None:
-    """Give the file that a database is, where it is one."""
-    parts = make_url(url)
-    embedded = parts.get_backend_name() == "sqlite" and parts.database not in {None, "", ":memory:"}
-    return Path(str(parts.database)).absolute() if embedded else None
-
-
-def open_engine(url: str) -> Engine:
-    """Open SQLite in WAL with immediate transactions, or PostgreSQL with statement time-outs."""
-    # What a statement was given may be a person's text or a key's hash, and an error is logged.
-    create = partial(create_engine, json_serializer=_encode, hide_parameters=True)
-    if make_url(url).get_backend_name() == "sqlite":
-        engine = create(url, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False})
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-        return engine
-    return create(
-        url,
-        pool_size=10,
-        max_overflow=30,
-        pool_pre_ping=True,
-        connect_args={
-            "connect_timeout": 5,
-            "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC "
-            f"-c idle_in_transaction_session_timeout=120000 -c lock_timeout={LOCK_TIMEOUT_MS}",
-        },
-    )
-
-
-def _encode(value: Any) -> str:
-    """Write JSON as the standard library does without blanks, in a sixth of its time."""
-    return to_json(value).decode()
-
-
-def snapshots(engine: Engine) -> Engine:
-    """Give the same connections, where each transaction reads one state of the whole and writes nothing."""
-    look = {"sqlite_begin": "BEGIN"} if is_sqlite(engine) else {"isolation_level": "REPEATABLE READ"}
-    return engine.execution_options(**look)
-
-
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    """Set what SQLite forgets with each connection; FULL, since an answered write must outlive the power."""
-    connection.isolation_level = None
-    # SQLite's own folds ASCII alone, and a search for Łódź must not ask for its capitals.
-    connection.create_function("lower", 1, _lower, deterministic=True)
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _lower(value: Any) -> Any:
-    """Fold the case of a text as PostgreSQL does; what is no text stays."""
-    return value.lower() if isinstance(value, str) else value
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    """Take the writer's place at the start: a reader that turns writer in mid-transaction would fail."""
-    begin = connection.get_execution_options().get("sqlite_begin", _BEGIN_WRITING)
-    if begin != _BEGIN_WRITING:
-        connection.exec_driver_sql(begin)
-        return
-    driver = connection.connection.dbapi_connection
-    assert driver is not None
-    driver.execute("PRAGMA busy_timeout=0")
-    try:
-        if not _is_begun(driver):
-            connection.exec_driver_sql(begin)
-    finally:
-        driver.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_S * 1000:.0f}")
-
-
-def _is_begun(driver: Any) -> bool:
-    """Begin to write as soon as whoever writes is done; says whether that was in time.
-
-    SQLite itself would look again after 1, 2, 5, 10, 15 milliseconds and so on; where many write one after
-    another, who has waited for long would be passed by those that have just come.
-    """
-    begun = time.monotonic()
-    while (waited := time.monotonic() - begun) < BUSY_TIMEOUT_S:
-        try:
-            driver.execute(_BEGIN_WRITING)
-        except sqlite3.Error as error:
-            # Anything else is left to who called, and so to SQLAlchemy, whose errors all others know.
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
-                return False
-            time.sleep(min(LONGEST_LOOK_S, max(SHORTEST_LOOK_S, waited / 10)))
-        else:
-            return True
-    return False
-
-
 def inserter(session: Session) -> Inserter:
     """Give what begins an insert that can say what is done where a row with the same key stands."""
     return sqlite.insert if is_sqlite(session) else postgresql.insert
@@ -205,6 +101,19 @@ def first_of_each(value: Any, row: Any, most: int) -> Select[Any]:
 def rows_of_json(table: str) -> str:
     """Spell what PostgreSQL makes rows of a table of: the JSON text that is given as `rows`."""
     return f"json_populate_recordset(NULL::{table}, %(rows)s::json)"
+
+
+def given(session: Session, parameter: str, width: int) -> list[ColumnElement[str]]:
+    """Take rows of some texts each as a table, from one parameter that holds them as JSON; gives its columns.
+
+    However many there are, the statement stays the same, and is compiled once.
+    """
+    rows = bindparam(parameter, type_=Json)
+    if is_sqlite(session):
+        each = func.json_each(rows).table_valued("value")
+        return [func.json_extract(each.c.value, f"$[{place}]") for place in range(width)]
+    every = func.jsonb_array_elements(rows).table_valued(Column("value", JSONB))
+    return [every.c.value[place].astext for place in range(width)]
 
 
 def clock(session: Session) -> datetime:

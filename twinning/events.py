@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -112,8 +113,14 @@ class Event(BaseModel):
 
     def body(self, timestamp: datetime) -> str:
         """Write the JSON that is signed, sent, sent again and shown in the feed: frozen from here on."""
-        moment = timestamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        moment = _spelled(timestamp)
         return f'{{"type":"{self.type}","timestamp":"{moment}","data":{self.data.model_dump_json()}}}'
+
+
+@lru_cache(maxsize=1)
+def _spelled(moment: datetime) -> str:
+    """Spell a moment, once for all events of a transaction."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class _CityEvent(Event):

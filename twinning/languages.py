@@ -83,7 +83,7 @@ def detect(text: str, likely: Collection[str] = ()) -> str:
 
 def _by_script(text: str) -> str | None:
     """The language that a text's script decides; None for Latin, Greek, Cyrillic and others."""
-    if text.isascii() or not _OWN_SCRIPT.search(text):
+    if _is_western(text) or not _OWN_SCRIPT.search(text):
         return None
     letters = len(_LETTER.findall(text)) or 1
     count = {language: len(pattern.findall(text)) for language, pattern in _SCRIPTS.items()}
@@ -91,6 +91,15 @@ def _by_script(text: str) -> str | None:
         count["ja"] += count.pop("zh")
     found = max(count, key=lambda language: count[language])
     return found if count[found] >= SCRIPT_SHARE * letters else None
+
+
+def _is_western(text: str) -> bool:
+    """Say whether a text has letters of Western Europe alone: a tenth of the time of a search for others."""
+    try:
+        text.encode("latin-1")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _model() -> Any:

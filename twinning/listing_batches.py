@@ -2,17 +2,17 @@
 """Many listings at once, as imports bring them: found and registered in few statements."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import tuple_
 from sqlmodel import Session, col, select
 
 from twinning import catalogue, listings, repeats, work
 from twinning.catalogue import Subject
 from twinning.database import is_id, new_id, now
+from twinning.dialects import given
 from twinning.inserting import insert_all
 from twinning.lifecycle import Hand
-from twinning.listing_shapes import ListingPublic, NeedPublic, PracticePublic
+from twinning.listing_shapes import ListingPublic
 from twinning.listings import Listing, ListingCreate
 from twinning.many_rows import in_batches
 from twinning.terms import ListingKind, ListingState, Work
@@ -41,7 +41,7 @@ def register_all(
     _ask_for_matching(session, [columns["id"] for columns in made])
     if any(map(listings.is_over, made)):
         work.enqueue(session, Work.DEADLINES, listings.ALL)
-    return [_shown_new(columns, wanted) for columns, (_, wanted) in zip(made, rows, strict=True)]
+    return [listings.public_of(columns) for columns in made]
 
 
 def _ask_for_matching(session: Session, ids: Sequence[str]) -> None:
@@ -51,27 +51,20 @@ def _ask_for_matching(session: Session, ids: Sequence[str]) -> None:
         work.enqueue(session, Work.MATCH_BATCH, some[0], {"listings": some})
 
 
-def _shown_new(columns: dict[str, Any], wanted: ListingCreate) -> ListingPublic:
-    """Show a new listing without reading it back; its form has been checked, and is not checked again."""
-    shape = NeedPublic if columns["kind"] is ListingKind.NEED else PracticePublic
-    # What the house has decided, though the form may have said otherwise.
-    decided = {name: columns[name] for name in ("state", "expires_on") if name in columns}
-    unknown = {"suggested_themes": None, "unmet": None}
-    # What the shape does not know of all this is left out.
-    return shape.model_construct(**columns | wanted.__dict__ | decided | unknown)
-
-
 def references_of(
     session: Session, wanted: Iterable[tuple[str, ListingKind, str]]
 ) -> dict[tuple[str, str, str], Listing]:
     """Find listings by city, kind and the city's own reference, or their id in its place."""
     found: dict[tuple[str, str, str], Listing] = {}
-    for some in in_batches(set(wanted)):
-        there = select(Listing).where(Listing.state != ListingState.WITHDRAWN)
-        key = tuple_(col(Listing.city_id), col(Listing.kind), col(Listing.external_ref))
-        ids = [reference for _, _, reference in some if is_id(reference)]
-        for row in session.exec(there.where(col(Listing.id).in_(ids))) if ids else ():
+    asked = sorted(set(wanted))
+    there = select(Listing).where(Listing.state != ListingState.WITHDRAWN)
+    for ids in in_batches([reference for _, _, reference in asked if is_id(reference)]):
+        for row in session.exec(there.where(col(Listing.id).in_(ids))):
             found[row.city_id, row.kind, row.id] = row
-        for row in session.exec(there.where(key.in_(some))):
-            found[row.city_id, row.kind, row.external_ref or ""] = row
+    city_id, kind, reference = given(session, "asked", 3)
+    named = there.where(
+        col(Listing.city_id) == city_id, col(Listing.kind) == kind, col(Listing.external_ref) == reference
+    )
+    for row in session.exec(named, params={"asked": asked}):
+        found[row.city_id, row.kind, row.external_ref or ""] = row
     return found

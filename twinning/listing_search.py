@@ -14,7 +14,7 @@ from twinning.cities import City
 from twinning.dialects import holds, is_sqlite, one_of
 from twinning.keys import Caller
 from twinning.listing_shapes import Like
-from twinning.listings import WRITTEN, Listing, ListingCreate, marks_to_be, written_by
+from twinning.listings import WRITTEN, Listing, ListingCreate, kind_of, written, written_by
 from twinning.many_rows import table_of
 from twinning.pages import page
 from twinning.terms import ListingKind, ListingState, Region
@@ -79,7 +79,7 @@ def foresee(session: Session, said: Sequence[tuple[str, ListingCreate]]) -> None
     """
     if not said or is_sqlite(session):
         return
-    marked = {tuple(marks_to_be(city_id, wanted)) for city_id, wanted in said}
+    marked = {tuple(_marks_to_be(city_id, wanted)) for city_id, wanted in said}
     bearing = repeats.bearing(session, {each for marks in marked for each in marks})
     few = {
         marks: sorted({id_ for each in marks for id_ in bearing[each]})[: repeats.MOST] for marks in marked
@@ -109,6 +109,11 @@ def repeated(session: Session, listing: Listing) -> list[Like]:
         for _, other in sorted(others.items())[: repeats.MOST]
         if repeats.is_repeat(text, other.words)
     ]
+
+
+def _marks_to_be(city_id: str, wanted: ListingCreate) -> list[int]:
+    """Mark the words of a listing that is about to be registered, as `marks_of` will."""
+    return repeats.marks_of(city_id, kind_of(wanted), written(wanted.__dict__))
 
 
 class _Other(NamedTuple):

@@ -22,7 +22,6 @@ from twinning.languages import ENGLISH, detect
 from twinning.lifecycle import Hand, state_after
 from twinning.listing_shapes import ListingPublic, NeedPublic, PracticePublic
 from twinning.many_rows import table_of
-from twinning.reference import THEMES
 from twinning.terms import ListingKind, ListingState, Work
 
 HOUSE = Hand()
@@ -42,6 +41,8 @@ class Listing(SQLModel, table=True):
             postgresql_where=text("state != 'withdrawn'"),
         ),
         Index("ix_listing_kind_city_id", "kind", "city_id"),
+        # A page of one kind, however many there are.
+        Index("ix_listing_kind_id", "kind", "id"),
         *(
             Index(f"ix_listing_{name}", name, sqlite_where=text(its), postgresql_where=text(its))
             for name, its in dict.fromkeys(("expires_on", "confirm_by"), "state = 'published'").items()
@@ -95,6 +96,7 @@ _PUBLIC: dict[str, type[PracticePublic | NeedPublic]] = {
     ListingKind.PRACTICE: PracticePublic,
     ListingKind.NEED: NeedPublic,
 }
+_SHOWN = {kind: tuple(shape.model_fields) for kind, shape in _PUBLIC.items()}
 # What a city writes, in the order in which it is read.
 WRITTEN = ("title", "description", "challenge", "outcomes", "lessons", "transfer_conditions")
 _DETECTED_FROM = frozenset({*WRITTEN, "languages"})
@@ -258,14 +260,15 @@ def public(listing: Listing) -> ListingPublic:
     return _PUBLIC[listing.kind].model_validate(listing)
 
 
+def public_of(columns: Mapping[str, Any]) -> ListingPublic:
+    """Show a new listing from the columns that it begins with, without reading it back."""
+    kind = columns["kind"]
+    return _PUBLIC[kind].model_validate({name: columns.get(name) for name in _SHOWN[kind]})
+
+
 def marks_of(listing: Listing) -> list[int]:
     """Mark a listing's words, for those that look for its like."""
     return repeats.marks_of(listing.city_id, listing.kind, written_by(listing))
-
-
-def marks_to_be(city_id: str, wanted: ListingCreate) -> list[int]:
-    """Mark the words of a listing that is about to be registered, as `marks_of` will."""
-    return repeats.marks_of(city_id, kind_of(wanted), written(wanted.__dict__))
 
 
 def written_by(listing: Listing) -> str:
@@ -276,25 +279,6 @@ def written_by(listing: Listing) -> str:
 def written(columns: Mapping[str, Any]) -> str:
     """Lay out what a city wrote, from a listing's columns."""
     return "\n".join(text for name in WRITTEN if (text := columns.get(name)))
-
-
-def body_of(listing: Listing) -> str:
-    """Lay out what was written under a listing's title."""
-    parts: list[str | None] = [getattr(listing, name) for name in WRITTEN[1:]]
-    return "\n".join(part for part in parts if part)
-
-
-def labels_of(listing: Listing) -> tuple[str, ...]:
-    """Give the labels of a listing's themes and its target groups, which are matched as words."""
-    return (
-        *(THEMES[theme].label for theme in listing.themes if theme in THEMES),
-        *listing.target_groups,
-    )
-
-
-def text_of(listing: Listing) -> str:
-    """Lay out all that is matched of a listing, each part once."""
-    return "\n".join((listing.title, body_of(listing), *labels_of(listing)))
 
 
 def _detect_language(listing: Listing) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import inspect
 
 from twinning.database import Database
-from twinning.dialects import file_of
+from twinning.engines import file_of
 
 if TYPE_CHECKING:
     from alembic.config import Config

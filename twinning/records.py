@@ -40,11 +40,12 @@ def record_of(row: Row) -> Record | tuple[Wrong, ...]:
     flaws = _flaws_of_identity(row.fields, identity)
     if flaws:
         return flaws
+    if "external_ref" in row.fields:
+        return (wrong("external_ref", row.fields["external_ref"], "the reference stands in ref"),)
     fields = {name: value for name, value in row.fields.items() if name not in _OWN}
-    if "external_ref" in fields:
-        return (wrong("external_ref", fields["external_ref"], "the reference stands in ref"),)
+    fields["external_ref"] = ref
     try:
-        wanted = SHAPES[kind].model_validate({**fields, "external_ref": ref})
+        wanted = SHAPES[kind].model_validate(fields)
     except ValidationError as error:
         return tuple(_flaw(found) for found in error.errors()[:MOST_FLAWS])
     return Record(row, kind, ref, city_ref, wanted)

@@ -6,13 +6,13 @@ the resemblance and containment of documents, 1997). Texts that share most of th
 shares one is compared word by word. So the cost does not grow with the number of a city's listings.
 """
 
-import heapq
 import re
 import zlib
 from collections.abc import Collection, Sequence
 from functools import cache
 from hashlib import blake2b
-from itertools import islice, pairwise
+from itertools import groupby, islice, pairwise
+from operator import itemgetter
 from typing import Any, Final
 
 from rapidfuzz.distance import Indel
@@ -30,8 +30,19 @@ MARKS: Final = 4
 MOST: Final = 5
 # In scripts without blanks each letter is a word.
 _WORD: Final = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]|\w+")
-# What is no part of a word becomes a blank.
-_WESTERN: Final = bytes(place if _WORD.match(chr(place)) else ord(" ") for place in range(256))
+# The two letters of Latin-1 whose fold is none: it is two letters, or a Greek one.
+_SHARP_S: Final = "ß".encode("latin-1")
+_MICRO: Final = "µ".encode("latin-1")
+
+
+def _western(place: int) -> int:
+    """Fold a letter of Latin-1; what is no part of a word becomes a blank."""
+    letter = chr(place)
+    folded = letter.casefold().encode("latin-1", "replace") if _WORD.match(letter) else b" "
+    return folded[0]
+
+
+_WESTERN: Final = bytes(map(_western, range(256)))
 
 
 class ListingMark(SQLModel, table=True):
@@ -51,9 +62,9 @@ def marks_of(city_id: str, kind: str, text: str) -> list[int]:
     """Mark a text of a city's practice or need."""
     words = _encoded(text)
     # Without a step of ours for each pair: of all that an import reckons for a listing this is the most.
-    pairs = set(map(zlib.crc32, map(b" ".join, pairwise(words))))
-    smallest = heapq.nsmallest(MARKS, pairs or {zlib.crc32(b" ".join(words))})
-    spoken = (f"{city_id}/{kind}/{number}".encode() for number in smallest)
+    pairs = sorted(map(zlib.crc32, map(b" ".join, pairwise(words)))) or [zlib.crc32(b" ".join(words))]
+    smallest = islice(groupby(pairs), MARKS)
+    spoken = (f"{city_id}/{kind}/{number}".encode() for number, _ in smallest)
     return [int.from_bytes(blake2b(each, digest_size=8).digest(), "big") >> 1 for each in spoken]
 
 
@@ -135,16 +146,19 @@ def _write(session: Session) -> None:
         for listing_id, (marks, _) in marked.items()
         for each in marks
     ]
-    insert_all(session, ListingMark, rows)
+    # In the order of the marks: all of their index is touched, but then no page of it twice.
+    insert_all(session, ListingMark, sorted(rows, key=itemgetter("mark")))
 
 
 def _encoded(text: str) -> list[bytes]:
     """Give the words of a text in UTF-8; in Western letters, as most texts are, without a search for them."""
     try:
-        western = text.casefold().encode("latin-1")
+        western = text.encode("latin-1")
     except UnicodeEncodeError:
+        western = _MICRO
+    if _MICRO in western:
         return [word.encode() for word in _words(text)]
-    return western.translate(_WESTERN).decode("latin-1").encode().split()
+    return western.replace(_SHARP_S, b"ss").translate(_WESTERN).decode("latin-1").encode().split()
 
 
 def _words(text: str) -> list[str]:

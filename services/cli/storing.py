@@ -12,7 +12,7 @@ def answering(url: str) -> Iterator[None]:
     """Tell in a line that the database at this address does not answer; its password is never shown."""
     from sqlalchemy.exc import OperationalError
 
-    from twinning.dialects import file_of
+    from twinning.engines import file_of
     from twinning.settings import PREFIX
 
     try:
@@ -34,7 +34,7 @@ def _reason(told: str) -> str:
 
 def make_folder(url: str) -> None:
     """Make the folder of a database that is a file, where it is missing; raises `Unready`."""
-    from twinning.dialects import file_of
+    from twinning.engines import file_of
 
     file = file_of(url)
     if file is None:
@@ -47,7 +47,7 @@ def make_folder(url: str) -> None:
 
 def must_have_folder(url: str) -> None:
     """Refuse a database whose folder is not there: looking for keys is to make none."""
-    from twinning.dialects import file_of
+    from twinning.engines import file_of
     from twinning.settings import PREFIX
 
     file = file_of(url)

@@ -18,7 +18,7 @@ from twinning.records import Record, record_of
 from twinning.rows import BadFile, Row, Wrong
 from twinning.table_files import TableFormat
 
-AT_ONCE: Final = 500
+AT_ONCE: Final = 2000
 # Characters, so that rows of megabytes come few at a time.
 MOST_AT_ONCE: Final = 4_000_000
 

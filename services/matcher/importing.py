@@ -6,9 +6,6 @@ what was refused, and the position. Any number of workers may do this on one dat
 """
 
 import gc
-import os
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -27,7 +24,6 @@ from twinning.settings import Settings
 from twinning.terms import ImportState, Role, Work
 from twinning.work import Claim
 
-NICENESS = 10
 GIVEN_UP = "A part of this import failed each time it was tried."
 
 
@@ -39,17 +35,19 @@ class Importer:
         self._settings = settings
         self._name = name
         self._reading: Reading | None = None
-        # Whether there is more of a file to come, as far as this worker knows.
+        # Whether a file is in hand: a batch of it is landed, or more is to come as far as this worker knows.
         self.is_busy = False
 
     def go_on(self) -> bool:
         """Do the next batch, or else end what cannot go on; gives whether there may be more to do."""
-        self.is_busy = False
-        self.is_busy = self.take()
-        if self.is_busy:
-            return True
-        self._give_up()
-        return False
+        more = False
+        try:
+            more = self.take()
+        finally:
+            self.is_busy = more
+        if not more:
+            self._give_up()
+        return more
 
     def take(self) -> bool:
         """Do the next batch of an import that waits; gives whether there was one."""
@@ -58,9 +56,12 @@ class Importer:
                 return False
         with self._database.transaction() as session:
             claims = work.claim(session, self._name, 1, self._settings.lease_s, [Work.IMPORT])
+        # Said before the batch and not after it, or the matching would begin while one is landed.
+        self.is_busy = bool(claims)
         for claim in claims:
             with _uncollected():
                 self._try(claim)
+            self._database.shorten_log()
         return bool(claims)
 
     def let_go(self) -> None:
@@ -118,16 +119,6 @@ class Importer:
                 if row is not None and row.state not in ENDED:
                     imports.end(session, row, ImportState.FAILED, GIVEN_UP)
                 work.strike(session, Work.IMPORT, [import_id])
-
-
-def give_way() -> None:
-    """Let everybody else go first who wants a processor: nobody waits for the next row of a file.
-
-    Linux knows a niceness for each thread; elsewhere that of the whole worker stays as it is.
-    """
-    if sys.platform == "linux":
-        mine = os.PRIO_PROCESS, threading.get_native_id()
-        os.setpriority(*mine, max(NICENESS, os.getpriority(*mine)))
 
 
 @contextmanager

@@ -10,10 +10,11 @@ from typing import Final, TypeVar
 import sqlalchemy
 from sqlmodel import Session, col, select
 
+from services.matcher import listing_words
 from services.matcher.engine.corpus import CityFacts, Corpus
 from services.matcher.engine.exchange import Exchange, exchange_of
 from services.matcher.engine.text import ANALYSIS, count_terms
-from twinning import catalogue, listings
+from twinning import catalogue
 from twinning.catalogue import Subject, TermCounts
 from twinning.cities import City
 from twinning.listings import Listing
@@ -102,7 +103,7 @@ class Keeper:
             listing_id=listing.id,
             revision=listing.version,
             analysis=ANALYSIS,
-            counts=count_terms(listings.text_of(listing), listing.language),
+            counts=count_terms(listing_words.text_of(listing), listing.language),
         )
         self.counted.append(row)
         return row

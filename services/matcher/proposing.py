@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 
 from sqlmodel import Session
 
+from services.matcher import listing_words
 from services.matcher.engine.index import Match
 from services.matcher.engine.pairing import Pair
 from services.matcher.engine.reasons import Document, explain
 from services.matcher.keeping import ENGINE_VERSION, Keeper, rows_of
-from twinning import listings
 from twinning.cities import City
 from twinning.listings import Listing
 from twinning.proposals import Direction, Proposal, Reason, SuggestedCity, Term, key_of
@@ -36,9 +36,9 @@ def document_of(listing: Listing) -> Document:
     """Lay out a listing as the engine explains it."""
     return Document(
         title=listing.title,
-        body=listings.body_of(listing),
+        body=listing_words.body_of(listing),
         themes=tuple(listing.themes),
-        labels=listings.labels_of(listing),
+        labels=listing_words.labels_of(listing),
         language=listing.language,
     )
 

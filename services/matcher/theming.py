@@ -6,9 +6,9 @@ from typing import Any
 
 from sqlmodel import Session
 
+from services.matcher import listing_words
 from services.matcher.engine.themes import suggest_themes
 from services.matcher.keeping import rows_of
-from twinning import listings
 from twinning.languages import ENGLISH
 from twinning.listing_shapes import SuggestedTheme
 from twinning.listings import Listing
@@ -27,7 +27,7 @@ def themes_of(session: Session, changed: Collection[str]) -> dict[str, list[dict
     """Find the themes of listings that have changed, matched or drafts, where they are others now."""
     found = {}
     for listing in rows_of(session, Listing, changed):
-        texts = f"{listing.title}\n{listings.body_of(listing)}"
+        texts = f"{listing.title}\n{listing_words.body_of(listing)}"
         themes = [theme.model_dump() for theme in themes_in(texts)] if listing.language == ENGLISH else []
         if themes != listing.suggested_themes:
             found[listing.id] = themes

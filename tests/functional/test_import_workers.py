@@ -3,8 +3,10 @@
 
 from typing import Any
 
+import pytest
 from sqlmodel import select
 
+from services.matcher import file_reading
 from services.matcher.importing import Importer
 from tests.factories import Door
 from tests.imports import CITY, NEED, ROWS, done, file_of, refused, send
@@ -40,8 +42,9 @@ def test_what_was_refused_is_read_page_by_page(front: Door) -> None:
     assert rows == list(range(1, 1101))
 
 
-def test_two_workers_share_an_import(front: Door) -> None:
+def test_two_workers_share_an_import(front: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches may be done by any worker in turn; a duplicate is told however far apart the two stand."""
+    monkeypatch.setattr(file_reading, "AT_ONCE", 500)
     rows = [*many(1200), {**NEED, "ref": "n0"}, {**NEED, "ref": "n1199", "title": "Other"}]
     answer = send(front, file_of(rows))
     workers = [Importer(front.database, front.settings, name) for name in ("i1", "i2")]

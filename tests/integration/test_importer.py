@@ -3,13 +3,16 @@
 
 import gc
 import io
+import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from services.matcher.importing import NICENESS, Importer, give_way
+from services.matcher.giving_way import NICENESS, NICENESS_OF_SESSION, give_way
+from services.matcher.importing import Importer
 from services.watch import Watch
 from tests.faults.parts import eventually
 from twinning import imports, json_lines, keys
@@ -55,6 +58,29 @@ def test_cycles_are_looked_for_between_batches(database: Database, monkeypatch: 
     assert gc.isenabled()
 
 
+def test_a_file_is_in_hand_while_its_batch_is_landed(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The importer says so during a batch, when matching would slow it down, and not after the last."""
+    import_id, seen = _asked(database), []
+    importer = Importer(database, Settings(), "importer")
+    count = imports.count
+
+    def look(row: Import, more: Mapping[str, int]) -> None:
+        seen.append(importer.is_busy)
+        count(row, more)
+
+    monkeypatch.setattr(imports, "count", look)
+
+    while importer.go_on():
+        pass
+
+    assert _state(database, import_id) == ImportState.COMPLETED
+    assert seen
+    assert all(seen)
+    assert not importer.is_busy
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a niceness for each thread")
 def test_the_thread_gives_way_to_everybody_else(database: Database) -> None:
     """The thread that imports is nicer than the one that has started it, which stays as it was."""
@@ -70,6 +96,38 @@ def test_the_thread_gives_way_to_everybody_else(database: Database) -> None:
         watch.stop(5)
 
     assert niceness == [max(NICENESS, niceness[1]), niceness[1]]
+
+
+LOOKS = """
+import sys
+from pathlib import Path
+
+from services.matcher import giving_way
+from tests.faults.parts import eventually
+
+group = Path("/proc/self/autogroup")
+more = iter([True, True, False])
+look = giving_way.Session().while_there_is_more(lambda: next(more, False))
+
+
+def niceness_after_a_look():
+    look()
+    return int(group.read_text().split()[-1])
+
+
+print(niceness_after_a_look(), niceness_after_a_look())
+eventually(lambda: niceness_after_a_look() == 0, "the session is as it was")
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="the kernel has no such groups")
+@pytest.mark.parametrize(("leads", "told"), [(True, NICENESS_OF_SESSION), (False, 0)])
+def test_a_session_of_ones_own_gives_way_while_there_is_more(leads: bool, told: int) -> None:
+    """A process that leads its session makes it nice while it imports; another stays as it is."""
+    asked = [sys.executable, "-c", LOOKS]
+    said = subprocess.check_output(asked, start_new_session=leads, text=True, timeout=60)
+
+    assert said.split() == [str(told)] * 2
 
 
 def _niceness(thread: int | None) -> int:

@@ -13,6 +13,8 @@ TEXTS = (
     "Volunteers teach older adults to read, and to write letters, in the library. " * 3,
     "Straße, Übergänge und Bücher: Ältere lernen lesen; mit Freiwilligen im Café",
     "µ-Gärten an Schulen",
+    " ".join(map(chr, range(1, 0xB5))) + " " + " ".join(map(chr, range(0xB6, 256))),
+    "".join(map(chr, range(1, 0xB5))) + "".join(map(chr, range(0xB6, 256))) + "µ",
     "Łódź uczy dorosłych czytać",
     "学びの街 と библиотека \u201cquoted\u201d it's_one 2027",
     "one",
