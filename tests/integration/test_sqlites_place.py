@@ -29,7 +29,7 @@ def test_who_waits_too_long_for_sqlites_place_is_told(
     with database.writing() as session:
         session.execute(text("SELECT 1"))
         with monkeypatch.context() as patched:
-            patched.setattr(dialects, "BUSY_TIMEOUT_S", 0.2)
+            patched.setattr(engines, "BUSY_TIMEOUT_S", 0.2)
             with pytest.raises(OperationalError, match="locked"), database.transaction() as other:
                 other.execute(text("SELECT 1"))
     with database.writing() as session:
@@ -66,7 +66,7 @@ def test_a_long_log_begins_anew_though_somebody_has_always_read(
     before = log.stat().st_size
     database.shorten_log()
     assert log.stat().st_size == before > 0, "one that is short is left alone"
-    monkeypatch.setattr(dialects, "LONGEST_LOG", 1)
+    monkeypatch.setattr(engines, "LONGEST_LOG", 1)
     monkeypatch.setattr(engines, "SHORTENING_TIMEOUT_MS", 20)
 
     with database.snapshot() as reading:
