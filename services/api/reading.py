@@ -44,9 +44,10 @@ class _Waiting(Promise):
 class Clerk:
     """Reads by id, in a few threads, or in `most` where some of them are held up."""
 
-    def __init__(self, database: Database, most: int) -> None:
+    def __init__(self, database: Database, most: int, *, patience_s: float = PATIENCE_S) -> None:
         self._database = database
         self._most = most
+        self._patience_s = patience_s
         self._changed = threading.Condition()
         self._waiting: deque[_Waiting] = deque()
         self._came = 0
@@ -68,7 +69,7 @@ class Clerk:
             self._waiting.append(one)
             if self._at_work() < AT_WORK:
                 self._call()
-        late = one.loop.call_later(PATIENCE_S, self._hurry, one)
+        late = one.loop.call_later(self._patience_s, self._hurry, one)
         try:
             answer = await one.future
         finally:
@@ -87,7 +88,7 @@ class Clerk:
     def _at_work(self) -> int:
         """Count the threads that get on with what they have in hand, or are about to."""
         moment = time.monotonic()
-        return self._called + sum(moment - since < PATIENCE_S for since in self._busy_since.values())
+        return self._called + sum(moment - since < self._patience_s for since in self._busy_since.values())
 
     def _hurry(self, one: _Waiting) -> None:
         """Call another thread for what has waited for long."""

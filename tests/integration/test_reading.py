@@ -166,13 +166,15 @@ def test_who_waits_at_the_end_is_answered(database: Database) -> None:
     assert len(asyncio.run(ask())) == MOST + READERS
 
 
-def test_few_threads_do_where_few_are_enough(clerk: Clerk) -> None:
+def test_few_threads_do_where_few_are_enough(database: Database) -> None:
     """However many come at once, no more threads look than get on with it."""
+    clerk = Clerk(database, MOST, patience_s=60)
 
     async def ask() -> None:
         await asyncio.gather(*(clerk.read(_names) for _ in range(READERS)))
 
     asyncio.run(ask())
+    clerk.close()
 
     assert len(clerk._threads) <= AT_WORK
 
