@@ -14,7 +14,7 @@ from sqlalchemy.sql.selectable import ForUpdateArg
 from sqlmodel import Field, Session, SQLModel, col
 
 from twinning.dialects import LOCK_TIMEOUT_MS, is_sqlite, wait_at_most
-from twinning.engines import open_engine, shorten_log, snapshots
+from twinning.engines import open_engine, passing, shorten_log, snapshots
 from twinning.terms import Bell
 from twinning.vault import Vault
 
@@ -117,24 +117,29 @@ class Database:
         self.engine = open_engine(url)
         self.ring = ring or (lambda _bell: None)
         self._snapshots = snapshots(self.engine)
+        self._passing = passing(self.engine)
 
     @property
     def is_sqlite(self) -> bool:
         """Say whether this is the embedded database."""
         return is_sqlite(self.engine)
 
-    def writing(self) -> Session:
-        """Open a transaction that its owner ends: by `commit`, or by closing it, which undoes it."""
-        return Session(self.engine, expire_on_commit=False, info={"vault": self.vault})
+    def writing(self, *, durable: bool = True) -> Session:
+        """Open a transaction that its owner ends: by `commit`, or by closing it, which undoes it.
+
+        One that is not `durable` outlives the end of any process, and not that of the machine's power.
+        """
+        bind = self.engine if durable else self._passing
+        return Session(bind, expire_on_commit=False, info={"vault": self.vault})
 
     def reading(self) -> Session:
         """Open a look at one state of the whole database, which its owner closes."""
         return Session(self._snapshots, expire_on_commit=False, autoflush=False, info={"vault": self.vault})
 
     @contextmanager
-    def transaction(self) -> Iterator[Session]:
+    def transaction(self, *, durable: bool = True) -> Iterator[Session]:
         """Do one thing wholly or not at all; commits at the end and then rings the bells asked for."""
-        with self.writing() as session:
+        with self.writing(durable=durable) as session:
             yield session
             self.commit(session)
 

@@ -41,7 +41,7 @@ def open_engine(url: str) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    return create(
+    engine = create(
         url,
         pool_size=10,
         max_overflow=30,
@@ -52,6 +52,8 @@ def open_engine(url: str) -> Engine:
             f"-c idle_in_transaction_session_timeout=120000 -c lock_timeout={LOCK_TIMEOUT_MS}",
         },
     )
+    event.listen(engine, "begin", _begin_postgresql)
+    return engine
 
 
 def _encode(value: Any) -> str:
@@ -63,6 +65,23 @@ def snapshots(engine: Engine) -> Engine:
     """Give the same connections, where each transaction reads one state of the whole and writes nothing."""
     look = {"sqlite_begin": "BEGIN"} if is_sqlite(engine) else {"isolation_level": "REPEATABLE READ"}
     return engine.execution_options(**look)
+
+
+def passing(engine: Engine) -> Engine:
+    """Give the same connections, whose commits wait for no disk: the last of them may be lost with the power.
+
+    The next commit of anybody else, which does wait, brings those before it along.
+    """
+    return engine.execution_options(durable=False)
+
+
+def _is_durable(connection: Connection) -> bool:
+    return bool(connection.get_execution_options().get("durable", True))
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    if not _is_durable(connection):
+        connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
@@ -87,6 +106,7 @@ def _begin_sqlite(connection: Connection) -> None:
         return
     driver = connection.connection.dbapi_connection
     assert driver is not None
+    driver.execute(f"PRAGMA synchronous={'FULL' if _is_durable(connection) else 'NORMAL'}")
     driver.execute("PRAGMA busy_timeout=0")
     try:
         if not _is_begun(driver):

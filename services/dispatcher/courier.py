@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -78,7 +79,9 @@ class Courier:
         self._thread: threading.Thread | None = None
         self._door = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        # Set when something may be due, or has landed; which of both it was is kept beside it.
         self._bell = asyncio.Event()
+        self._rung = False
         self._stopping = False
         self._stop_by = 0.0
         self._away = False
@@ -95,7 +98,12 @@ class Courier:
         """Say that something may be due; returns at once, from any thread."""
         with self._door:
             if self._loop is not None:
-                self._loop.call_soon_threadsafe(self._bell.set)
+                self._loop.call_soon_threadsafe(self._ring)
+
+    def _ring(self) -> None:
+        """Hear of what may be due; in the loop."""
+        self._rung = True
+        self._bell.set()
 
     def halt(self, timeout: float) -> None:
         """Ask the courier to be done within `timeout` seconds, and return at once."""
@@ -134,22 +142,20 @@ class Courier:
         async with client:
             # Without a scan the bell alone starts anything.
             if self._settings.scan_interval_s > 0:
-                self._bell.set()
+                self._ring()
             pause: float | None = None
             while not self._stopping:
-                rung = await self._wait(pause)
+                await self._wait(pause)
+                rung, self._rung = self._rung, False
                 if not self._stopping:
                     pause = await self._go(client, rung=rung)
             await self._finish()
 
-    async def _wait(self, pause: float | None) -> bool:
-        """Wait for a bell, an outcome, or the end of a pause in seconds; says whether it was no end."""
-        try:
-            return await asyncio.wait_for(self._bell.wait(), pause)
-        except TimeoutError:
-            return False
-        finally:
-            self._bell.clear()
+    async def _wait(self, pause: float | None) -> None:
+        """Wait for a bell, an outcome, or the end of a pause in seconds."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._bell.wait(), pause)
+        self._bell.clear()
 
     async def _go(self, client: BoundedClient, *, rung: bool) -> float | None:
         """Take a turn at the database and send what it gave; gives how long to wait at most after it."""
@@ -181,7 +187,7 @@ class Courier:
         return self._pause(turn.next_due)
 
     def _land(self, task: asyncio.Task[Outcome]) -> None:
-        """Keep an attempt's outcome to be written, and ring."""
+        """Keep an attempt's outcome to be written soon."""
         if not task.cancelled():
             del self._in_air[task]
             self._landed.append(task.result())
@@ -191,14 +197,16 @@ class Courier:
         """Write outcomes and take new deliveries in one transaction; where nobody has rung, look first."""
         self._look_at_the_clock()
         if not outcomes and not rung:
-            moment = now()
             with self._database.snapshot() as session:
                 first = next_due(session)
-            if not room or first is None or first > moment:
+            if not room or not _is_due(first):
                 return _Turn(next_due=first)
-        with self._database.transaction() as session:
+        # What is taken and forgotten is only sent again, and so need not be on the disk before it is sent.
+        with self._database.transaction(durable=bool(outcomes)) as session:
             if outcomes:
                 settle(session, outcomes)
+                if not rung and not _is_due(first := next_due(session)):
+                    return _Turn(next_due=first)
             moment = now()
             taken = take_due(session, self._name, room, self._lease_s) if room else []
             return _Turn(taken, next_due(session, after=moment))
@@ -254,6 +262,10 @@ class Courier:
         if self._away:
             log.info("the database is back")
         self._away = False
+
+
+def _is_due(first: datetime | None) -> bool:
+    return first is not None and first <= now()
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
