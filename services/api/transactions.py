@@ -40,9 +40,11 @@ from twinning.keys import Caller
 from twinning.settings import Settings
 
 PREFIX: Final = "/v1"
-# Together below the 40 threads and the 40 connections: who holds a place never waits for a thread.
+# With the scribe and those who look keys up they stay below the 40 threads and the 40 connections: who holds
+# a place never waits for a thread or a connection.
 WRITERS = 16
-READERS = 16
+READERS = 10
+READERS_BY_ID = 8
 # How often one write is the one to be undone, before whoever asked is told.
 MOST_DEADLOCKS = 3
 
@@ -69,7 +71,9 @@ class House:
         writers = anyio.CapacityLimiter(1 if database.is_sqlite else WRITERS)
         gate = Gate(settings, database, LastUse(database, writers))
         readers = anyio.CapacityLimiter(READERS)
-        return cls(settings, database, Scribe(database), Clerk(database, READERS), writers, readers, gate)
+        return cls(
+            settings, database, Scribe(database), Clerk(database, READERS_BY_ID), writers, readers, gate
+        )
 
 
 @dataclass(frozen=True, slots=True)
