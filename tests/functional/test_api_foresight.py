@@ -4,6 +4,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from secrets import token_hex
 from threading import Timer
 from typing import Any
 
@@ -14,7 +15,6 @@ from tests.company import WRITERS, listening, together
 from tests.factories import Door, door, practice
 from tests.hooks import eventually
 from twinning import dialects
-from twinning.database import new_id
 
 OF_EACH = {"SELECT api_key": "key", "FROM kept_answer": "answer", "FROM city \n": "city", "advisory": "lock"}
 
@@ -158,7 +158,7 @@ def test_what_would_be_waited_for_is_not_foreseen(postgres_url: str) -> None:
 
 def _registered(front: Door, path: str, fields: dict[str, Any]) -> httpx.Response:
     """Register a practice; one without fields says what no other says."""
-    words = fields or {"title": new_id(), "description": " ".join(new_id() for _ in range(9))}
+    words = fields or {"title": token_hex(), "description": " ".join(token_hex() for _ in range(90))}
     return front.client.post(path, json=practice(**words), headers=front.staff)
 
 
