@@ -52,7 +52,7 @@ class Clerk:
         self._waiting: deque[_Waiting] = deque()
         self._came = 0
         self._threads: list[threading.Thread] = []
-        # Those that have nothing to do, and how many threads are called and have not come yet.
+        # How many have nothing to do, and how many of these are called and have not come yet.
         self._idle = self._called = 0
         # Since when each thread is at the read that it has in hand.
         self._busy_since: dict[int, float] = {}
@@ -102,16 +102,15 @@ class Clerk:
             self._called += 1
             self._changed.notify()
         elif len(self._threads) < self._most:
-            self._called += 1
             name = f"clerk-{len(self._threads)}"
             thread = threading.Thread(target=self._go_on, name=name, daemon=True)
             self._threads.append(thread)
             thread.start()
+            # At work from now on, though it waits for this lock before it looks.
+            self._busy_since[thread.ident or 0] = time.monotonic()
 
     def _go_on(self) -> None:
         """Look, and look again, until there is nothing more to come: a thread's whole life."""
-        with self._changed:
-            self._called -= 1
         while last := self._await_reads():
             try:
                 self._look(last)
