@@ -19,7 +19,6 @@ from sqlalchemy import (
     Select,
     String,
     Table,
-    any_,
     bindparam,
     cast,
     exists,
@@ -82,12 +81,6 @@ def holds(session: Session, column: Any, value: str) -> ColumnElement[bool]:
         each = func.json_each(column).table_valued("value")
         return exists(select(1).select_from(each).where(each.c.value == value))
     return cast(column, JSONB).contains([value])
-
-
-def one_of(column: Any, name: str) -> ColumnElement[bool]:
-    """Ask PostgreSQL whether a column's value is among those given under a name, however many they are."""
-    among: ColumnElement[bool] = column == any_(bindparam(name, type_=postgresql.ARRAY(column.type)))
-    return among
 
 
 def first_of_each(value: Any, row: Any, most: int) -> Select[Any]:

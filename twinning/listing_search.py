@@ -6,12 +6,12 @@ from functools import cache
 from itertools import starmap
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, or_, sql
+from sqlalchemy import Select, bindparam, or_, sql
 from sqlmodel import Session, col, select
 
 from twinning import repeats
 from twinning.cities import City
-from twinning.dialects import holds, is_sqlite, one_of
+from twinning.dialects import holds, is_sqlite
 from twinning.keys import Caller
 from twinning.listing_shapes import Like
 from twinning.listings import WRITTEN, Listing, ListingCreate, kind_of, written, written_by
@@ -150,7 +150,7 @@ def _alike() -> Select[Any]:
 @cache
 def _named() -> Select[Any]:
     """Build the statement once that reads what these listings say."""
-    return _saying().where(one_of(col(Listing.id), "ids"))
+    return _saying().where(col(Listing.id).in_(bindparam("ids", expanding=True)))
 
 
 def _saying() -> Select[Any]:

@@ -52,9 +52,9 @@ class Clerk:
         self._waiting: deque[_Waiting] = deque()
         self._came = 0
         self._threads: list[threading.Thread] = []
-        # How many have nothing to do, and how many of these are called and have not come yet.
-        self._idle = self._called = 0
-        # Since when each thread is at the read that it has in hand.
+        # How many of those that have nothing to do are called, and have not come yet.
+        self._called = 0
+        # Since when each of the others is at the read that it has in hand.
         self._busy_since: dict[int, float] = {}
         self._closed = False
 
@@ -98,7 +98,7 @@ class Clerk:
 
     def _call(self) -> None:
         """Have a thread that does nothing look, or else a new one, while there may be more."""
-        if self._idle > self._called:
+        if len(self._threads) - len(self._busy_since) > self._called:
             self._called += 1
             self._changed.notify()
         elif len(self._threads) < self._most:
@@ -122,11 +122,9 @@ class Clerk:
         """Wait for reads; gives the number of the last that has come, 0 when no more will."""
         with self._changed:
             self._busy_since.pop(threading.get_ident(), None)
-            self._idle += 1
             while not (self._waiting or self._closed):
                 self._changed.wait()
                 self._called = max(0, self._called - 1)
-            self._idle -= 1
             self._busy_since[threading.get_ident()] = time.monotonic()
             return self._waiting[-1].number if self._waiting else 0
 

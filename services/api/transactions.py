@@ -98,7 +98,7 @@ class KeyedRoute(APIRoute):
         """Wrap FastAPI's handling of the route in a transaction."""
         inner = super().get_route_handler()
         has_query = bool(self.dependant.query_params)
-        read_by_id = partial(_read, by_id=self.path.endswith("_id}"))
+        read = partial(_read, by_id=self.path.endswith("_id}"))
 
         async def handle(request: Request) -> Response:
             async with house_of(request).gate.passed(request):
@@ -110,7 +110,7 @@ class KeyedRoute(APIRoute):
             house = house_of(request)
             if request.method == "GET":
                 nothing = ReadRequest(request, Body(b""))
-                answer = await _asked(nothing, None, inner, has_query, partial(read_by_id, house, request))
+                answer = await _asked(nothing, None, inner, has_query, partial(read, house, request))
                 return _tagged(await _wait(request, answer))
             body = await self.read_body(request)
             await self.prepare(request, body)

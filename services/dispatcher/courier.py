@@ -205,7 +205,9 @@ class Courier:
         with self._database.transaction(durable=bool(outcomes)) as session:
             if outcomes:
                 settle(session, outcomes)
-                if not rung and not _is_due(first := next_due(session)):
+            if not rung:
+                first = next_due(session)
+                if not _is_due(first):
                     return _Turn(next_due=first)
             moment = now()
             taken = take_due(session, self._name, room, self._lease_s) if room else []
