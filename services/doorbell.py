@@ -16,6 +16,7 @@ from kombu.connection import Connection
 
 from services import tasks
 from services.broker import broker_of, channel_of, connect
+from services.contact import Contact
 from twinning.settings import Settings
 from twinning.terms import Bell
 
@@ -45,6 +46,7 @@ class Doorbell:
         self._waiting: set[Bell] = set()
         self._changed = threading.Condition()
         self._closed = False
+        self._contact = Contact("the broker", "work waits for the scan")
         self._away: set[Bell] = set()
         self._crowded = False
         # Each ring for matching makes the run of them, which has no length when it has been quiet, longer.
@@ -143,20 +145,17 @@ class Doorbell:
         self._crowded = tasks.is_crowded(channel)
 
     def _lost(self, bell: Bell, error: Exception) -> None:
-        """Drop the connection after a failure, and say so once until all works again."""
-        if not self._away:
-            log.warning(
-                "the broker is away (%s); work waits for the scan", str(error) or type(error).__name__
-            )
+        """Drop the connection after a failure; the broker is away until both bells ring again."""
+        self._contact.lost(error)
         self._away.add(bell)
         if bell is Bell.MATCH:
             self._hang_up()
 
     def _found(self, bell: Bell) -> None:
-        """Say once that the broker is back."""
-        if self._away == {bell}:
-            log.info("the broker is back")
+        """See that a bell rings; when none has failed since, the broker is there."""
         self._away.discard(bell)
+        if not self._away:
+            self._contact.found()
 
     def _hang_up(self) -> None:
         """Forget Celery's connection; its other end has three seconds to hear of it."""

@@ -92,7 +92,7 @@ def hold_log(session: Session) -> None:
 
 # The order of what is done last in a transaction: whoever waits for another's rows does so before the log
 # is held, so that nobody who holds it waits for somebody who wants it.
-STEPS = ("listings", "marks", "answers", "audit", "work", "switches", "changes", "events")
+STEPS = ("marks", "answers", "audit", "work", "switches", "changes", "events")
 
 
 def before_commit(session: Session, name: str, step: Callable[[Session], None]) -> None:
@@ -185,7 +185,7 @@ class Database:
         What was registered in this transaction is no longer the session's then: later changes of it are lost.
         """
         steps = session.info.pop("steps", {})
-        # New listings go in at once, with what stands before them; the session would take them one by one.
+        # What else is new is flushed; new listings go in at once behind it, by a step of their own.
         steps.pop("listings", Session.flush)(session)
         for name in STEPS:
             # Whoever has come so far may wait for the log, which nobody holds for long.

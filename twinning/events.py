@@ -113,13 +113,13 @@ class Event(BaseModel):
 
     def body(self, timestamp: datetime) -> str:
         """Write the JSON that is signed, sent, sent again and shown in the feed: frozen from here on."""
-        moment = _spelled(timestamp)
+        moment = spelled(timestamp)
         return f'{{"type":"{self.type}","timestamp":"{moment}","data":{self.data.model_dump_json()}}}'
 
 
 @lru_cache(maxsize=1)
-def _spelled(moment: datetime) -> str:
-    """Spell a moment, once for all events of a transaction."""
+def spelled(moment: datetime) -> str:
+    """Spell a moment as events bear it, once for all of a transaction."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -134,11 +134,11 @@ def _alike_to(session: Session, listing_id: str, marks: Sequence[int]) -> Sequen
     """Read what others with a mark of one's say, unless it was foreseen."""
     foreseen: dict[tuple[int, ...], list[_Other]] = session.info.get("alike", {})
     found = foreseen.get(tuple(marks))
-    if found is not None:
-        # What was written since then is told by its new words.
-        return [other for other in found if not repeats.is_marked(session, other.id)]
-    rows = session.connection().execute(_alike(), repeats.asked(marks, listing_id))
-    return [other for other in starmap(_other, rows) if not repeats.is_marked(session, other.id)]
+    if found is None:
+        rows = session.connection().execute(_alike(), repeats.asked(marks, listing_id))
+        found = list(starmap(_other, rows))
+    # What this transaction has written since then is told by its new words.
+    return [other for other in found if not repeats.is_marked(session, other.id)]
 
 
 @cache

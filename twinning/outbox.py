@@ -19,7 +19,7 @@ from twinning.database import before_commit, draw, new_id, now, ring_after
 from twinning.dialects import Id, Instant, Json
 from twinning.endpoints import Delivery
 from twinning.errors import Invalid, NotFound
-from twinning.events import Event, EventType, Facets
+from twinning.events import Event, EventType, Facets, spelled
 from twinning.inserting import insert_all
 from twinning.keys import Caller
 from twinning.receivers import Receiver
@@ -189,15 +189,11 @@ def place_of(session: Session, caller: Caller, event_id: str) -> int:
     oldest = next(iter(feed(session, caller, 0, [], 1)), None)
     kept = f"The feed has no such event for this key; it goes back {FEED_KEEPS.days} days."
     begin = (
-        "It is empty now" if oldest is None else f"It begins with {oldest.id} of {_spoken(oldest.timestamp)}"
+        "It is empty now" if oldest is None else f"It begins with {oldest.id} of {spelled(oldest.timestamp)}"
     )
     raise Invalid.field(
         "/query/after", f"{kept} {begin}: leave `after` out to read from there on.", code="not-in-the-feed"
     )
-
-
-def _spoken(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def latest(session: Session) -> int:

@@ -19,6 +19,7 @@ from datetime import datetime
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from services.contact import Contact
 from services.dispatcher.client import BoundedClient
 from services.dispatcher.delivery import attempt
 from services.lookups import Resolve
@@ -84,7 +85,7 @@ class Courier:
         self._rung = False
         self._stopping = False
         self._stop_by = 0.0
-        self._away = False
+        self._contact = Contact("the database", "deliveries wait for it")
         self._clock_seen_at = -math.inf
 
     def start(self) -> None:
@@ -166,7 +167,7 @@ class Courier:
         except SQLAlchemyError as error:
             # Nothing is lost: the outcomes are written later, or their leases end.
             self._landed = outcomes + self._landed
-            self._say_away(error)
+            self._contact.lost(error)
             return DATABASE_AWAY_S
         except (WrongSetting, Unready) as error:
             # A row was sealed with another key since the start, or the clock has gone wrong. Whoever can
@@ -179,7 +180,7 @@ class Courier:
             # when its lease has run out.
             log.exception("a turn at the database failed")
             return AMISS_S
-        self._say_back()
+        self._contact.found()
         for sending in turn.taken:
             task = asyncio.create_task(attempt(client, sending, self._settings.retry_schedule_s))
             self._in_air[task] = sending
@@ -252,18 +253,6 @@ class Courier:
                 settle(session, outcomes)
             if broken_off:
                 give_back(session, broken_off)
-
-    def _say_away(self, error: SQLAlchemyError) -> None:
-        """Say once that the database is away."""
-        if not self._away:
-            log.warning("the database is away (%s); deliveries wait for it", error)
-        self._away = True
-
-    def _say_back(self) -> None:
-        """Say once that the database is back."""
-        if self._away:
-            log.info("the database is back")
-        self._away = False
 
 
 def _is_due(first: datetime | None) -> bool:

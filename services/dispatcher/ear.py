@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-import structlog
 from redis.client import PubSub
 
 from services.broker import channel_of, connect
+from services.contact import Contact
 
 # So long it listens before it looks whether it is to stop.
 TICK_S: Final = 0.25
@@ -18,8 +18,6 @@ SILENCE_S: Final = 5.0
 # How long it waits before it calls a broker again that did not answer: at first, and at most.
 SOON_S: Final = 0.1
 LATE_S: Final = 2.0
-
-log = structlog.get_logger(__name__)
 
 
 class Ear:
@@ -42,7 +40,7 @@ class Ear:
         self._back = back
         self._silence_s = silence_s
         self._channel = channel_of(broker_url)
-        self._away = False
+        self._contact = Contact("the broker", "deliveries wait for the scan")
         self._wait_s = SOON_S
         self._stopping = threading.Event()
         # A look-up of the broker's name may hang for longer than a process takes to end.
@@ -66,7 +64,7 @@ class Ear:
                     self._listen(channel)
             # Redis-py and the resolver fail in dozens of ways, and the ear must outlive all.
             except Exception as error:  # noqa: BLE001
-                self._lost(error)
+                self._contact.lost(error)
                 self._stopping.wait(self._wait_s)
                 self._wait_s = min(2 * self._wait_s, LATE_S)
 
@@ -92,19 +90,6 @@ class Ear:
         if message["type"] == "message":
             self._rung()
         elif message["type"] == "subscribe":
-            self._found()
+            self._contact.found()
+            self._wait_s = SOON_S
             self._back()
-
-    def _lost(self, error: Exception) -> None:
-        """Say once that the broker is away, until it is back."""
-        if not self._away:
-            what = str(error) or type(error).__name__
-            log.warning("the broker is away (%s); deliveries wait for the scan", what)
-        self._away = True
-
-    def _found(self) -> None:
-        """Say once that the broker is back."""
-        if self._away:
-            log.info("the broker is back")
-        self._away = False
-        self._wait_s = SOON_S

@@ -27,7 +27,7 @@ def give_way() -> None:
         os.setpriority(*mine, max(NICENESS, os.getpriority(*mine)))
 
 
-class Session:
+class ProcessSession:
     """The session that this process leads: it gives way to others as long as it is asked to."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from celery import signals
 
 from services.doorbell import Doorbell
 from services.heart import Heart
-from services.matcher.giving_way import Session, give_way
+from services.matcher.giving_way import ProcessSession, give_way
 from services.matcher.importing import Importer
 from services.matcher.matching import Matcher
 from services.tasks import TASK, make_app, make_worker
@@ -35,7 +35,7 @@ def run(settings: Settings) -> int:
     matching = Watch("matching", matcher.look, settings.scan_interval_s)
     importing = Watch(
         "importing",
-        Session().while_there_is_more(importer.go_on),
+        ProcessSession().while_there_is_more(importer.go_on),
         settings.scan_interval_s,
         at_the_beginning=give_way,
         at_the_end=importer.let_go,

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from services.broker import channel_of, connect
 from services.dispatcher.ear import Ear
 from services.doorbell import Doorbell
+from tests.hooks import eventually
 from tests.servers import Server, own_broker
 from twinning.settings import Settings
 from twinning.terms import Bell
@@ -65,10 +66,7 @@ def count(lines: list[dict[str, object]], words: str) -> int:
 
 
 def wait_for_line(lines: list[dict[str, object]], words: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not count(lines, words):
-        assert time.monotonic() < deadline, f"nobody has said: {words}"
-        time.sleep(0.01)
+    eventually(lambda: count(lines, words) > 0)
 
 
 def test_each_bell_is_heard(broker: Server, listen: Callable[[str], Told]) -> None:

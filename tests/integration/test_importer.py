@@ -107,7 +107,7 @@ from tests.faults.parts import eventually
 
 group = Path("/proc/self/autogroup")
 more = iter([True, True, False])
-look = giving_way.Session().while_there_is_more(lambda: next(more, False))
+look = giving_way.ProcessSession().while_there_is_more(lambda: next(more, False))
 
 
 def niceness_after_a_look():
