@@ -110,13 +110,19 @@ more = iter([True, True, False])
 look = giving_way.ProcessSession().while_there_is_more(lambda: next(more, False))
 
 
+def niceness():
+    # Nothing is read where the session has no group of its own.
+    return int((group.read_text().split() or [0])[-1])
+
+
 def niceness_after_a_look():
     look()
-    return int(group.read_text().split()[-1])
+    return niceness()
 
 
-print(niceness_after_a_look(), niceness_after_a_look())
-eventually(lambda: niceness_after_a_look() == 0, "the session is as it was")
+before = niceness()
+print(niceness_after_a_look() - before, niceness_after_a_look() - before)
+eventually(lambda: niceness_after_a_look() == before, "the session is as it was")
 """
 
 
