@@ -37,7 +37,7 @@ def register_all(
         catalogue.note(session, Subject.LISTING, columns["id"])
         text = listings.written(columns)
         marks = repeats.marks_of(columns["city_id"], columns["kind"], text)
-        repeats.mark(session, columns["id"], marks, new=True)
+        repeats.mark(session, columns["id"], marks)
     _ask_for_matching(session, [columns["id"] for columns in made])
     if any(map(listings.is_over, made)):
         work.enqueue(session, Work.DEADLINES, listings.ALL)

@@ -101,6 +101,7 @@ _SHOWN = {kind: tuple(shape.model_fields) for kind, shape in _PUBLIC.items()}
 WRITTEN = ("title", "description", "challenge", "outcomes", "lessons", "transfer_conditions")
 _DETECTED_FROM = frozenset({*WRITTEN, "languages"})
 TEXTS = frozenset(WRITTEN)
+_MARKED_FROM = TEXTS | {"state"}
 # A change of these alone is nobody's news but the city's, and one of those no matter for the matching.
 UNTOLD = frozenset({"approved", "review_comment"})
 _UNMATCHED = UNTOLD | {"confirmed_at", "confirm_by", "stale", "expires_on"}
@@ -123,7 +124,7 @@ def register(session: Session, city_id: str, wanted: ListingCreate, hand: Hand =
     listing = Listing(**made, **new_columns(city_id, wanted, hand))
     session.add(listing)
     before_commit(session, "listings", _write_new)
-    repeats.mark(session, listing.id, marks_of(listing), new=True)
+    repeats.mark(session, listing.id, marks_of(listing))
     _announce(session, listing)
     return listing
 
@@ -163,21 +164,16 @@ def stays(listing: Listing, wanted: ListingCreate, hand: Hand) -> bool:
 
 
 def _apply(session: Session, listing: Listing, columns: dict[str, Any]) -> frozenset[str]:
-    changed = _set(listing, columns)
-    if changed & _DETECTED_FROM:
-        _detect_language(listing)
-    if changed & {*TEXTS, "state"}:
-        gone = listing.state == ListingState.WITHDRAWN
-        repeats.mark(session, listing.id, [] if gone else marks_of(listing))
-    if changed:
-        _touch(session, listing, changed)
-    return changed
-
-
-def _set(listing: Listing, columns: dict[str, Any]) -> frozenset[str]:
     changed = frozenset(name for name, value in columns.items() if getattr(listing, name) != value)
+    was = marks_of(listing) if changed & _MARKED_FROM else []
     for name in changed:
         setattr(listing, name, columns[name])
+    if changed & _DETECTED_FROM:
+        _detect_language(listing)
+    if changed & _MARKED_FROM:
+        repeats.mark(session, listing.id, marks_of(listing), was)
+    if changed:
+        _touch(session, listing, changed)
     return changed
 
 
@@ -267,7 +263,9 @@ def public_of(columns: Mapping[str, Any]) -> ListingPublic:
 
 
 def marks_of(listing: Listing) -> list[int]:
-    """Mark a listing's words, for those that look for its like."""
+    """Mark a listing's words, for those that look for its like; one that is withdrawn is like no other."""
+    if listing.state == ListingState.WITHDRAWN:
+        return []
     return repeats.marks_of(listing.city_id, listing.kind, written_by(listing))
 
 

@@ -11,17 +11,18 @@ import zlib
 from collections.abc import Collection, Sequence
 from functools import cache
 from hashlib import blake2b
-from itertools import groupby, islice, pairwise
+from itertools import islice, pairwise
 from operator import itemgetter
 from typing import Any, Final
 
 from rapidfuzz.distance import Indel
-from sqlalchemy import BigInteger, BindParameter, Select, bindparam, delete, select, union
+from sqlalchemy import BigInteger, BindParameter, Delete, Select, bindparam, delete, select, union
 from sqlmodel import Field, Session, SQLModel, col
 
 from twinning.database import before_commit
 from twinning.dialects import Id, first_of_each
 from twinning.inserting import insert_all
+from twinning.many_rows import table_of
 
 # Two texts that share so much of their words, in order, say nearly the same.
 NEARLY: Final = 0.8
@@ -53,19 +54,24 @@ class ListingMark(SQLModel, table=True):
     __table_args__ = {"sqlite_with_rowid": False}
 
     mark: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})
-    listing_id: str = Field(
-        foreign_key="listing.id", primary_key=True, index=True, sa_type=Id, ondelete="CASCADE"
-    )
+    listing_id: str = Field(foreign_key="listing.id", primary_key=True, sa_type=Id, ondelete="CASCADE")
 
 
 def marks_of(city_id: str, kind: str, text: str) -> list[int]:
     """Mark a text of a city's practice or need."""
     words = _encoded(text)
     # Without a step of ours for each pair: of all that an import reckons for a listing this is the most.
-    pairs = sorted(map(zlib.crc32, map(b" ".join, pairwise(words)))) or [zlib.crc32(b" ".join(words))]
-    smallest = islice(groupby(pairs), MARKS)
-    spoken = (f"{city_id}/{kind}/{number}".encode() for number, _ in smallest)
+    pairs = list(map(zlib.crc32, map(b" ".join, pairwise(words)))) or [zlib.crc32(b" ".join(words))]
+    spoken = (f"{city_id}/{kind}/{number}".encode() for number in _smallest(pairs))
     return [int.from_bytes(blake2b(each, digest_size=8).digest(), "big") >> 1 for each in spoken]
+
+
+def _smallest(numbers: Sequence[int]) -> list[int]:
+    """Give the smallest few different numbers, in their order."""
+    # Of numbers spread evenly some four times as many are below this: to sort them takes next to no time.
+    enough = (4 * MARKS << 32) // len(numbers)
+    small = {number for number in numbers if number < enough}
+    return sorted(small if len(small) >= MARKS else set(numbers))[:MARKS]
 
 
 def is_repeat(text: str, other: str) -> bool:
@@ -87,7 +93,7 @@ def is_marked(session: Session, listing_id: str) -> bool:
 
 def sharing_now(session: Session, listing_id: str) -> list[str]:
     """Give the ids of a few others that share a mark with one, of those marked in this transaction alone."""
-    marked: dict[str, tuple[Sequence[int], bool]] = session.info["marks"]
+    marked: dict[str, tuple[Sequence[int], Sequence[int]]] = session.info["marks"]
     mine = frozenset(marked[listing_id][0])
     others = (
         other for other, (marks, _) in marked.items() if other != listing_id and mine.intersection(marks)
@@ -129,25 +135,36 @@ def _bearing() -> Select[Any]:
     return first_of_each(col(ListingMark.mark), col(ListingMark.listing_id), MOST)
 
 
-def mark(session: Session, listing_id: str, marks: Sequence[int], *, new: bool = False) -> None:
-    """Have a listing bear these marks and no others; none for one that is withdrawn."""
-    session.info.setdefault("marks", {})[listing_id] = (marks, new)
+def mark(session: Session, listing_id: str, marks: Sequence[int], was: Sequence[int] = ()) -> None:
+    """Have a listing bear these marks in place of those that it had; none for one that is withdrawn.
+
+    What it had is told from its words, so that nothing has to find a listing's marks by the listing.
+    """
+    marked: dict[str, tuple[Sequence[int], Sequence[int]]] = session.info.setdefault("marks", {})
+    # Of what changes twice in a transaction the table has only the first.
+    stored = marked[listing_id][1] if listing_id in marked else was
+    marked[listing_id] = (marks, stored)
     before_commit(session, "marks", _write)
 
 
 def _write(session: Session) -> None:
     """Write the transaction's marks at once, for an import's sake."""
-    marked: dict[str, tuple[Sequence[int], bool]] = session.info.pop("marks")
-    old = [listing_id for listing_id, (_, new) in marked.items() if not new]
-    if old:
-        session.execute(delete(ListingMark).where(col(ListingMark.listing_id).in_(old)))
-    rows = [
-        {"listing_id": listing_id, "mark": each}
-        for listing_id, (marks, _) in marked.items()
-        for each in marks
-    ]
+    marked: dict[str, tuple[Sequence[int], Sequence[int]]] = session.info.pop("marks")
+    gone, new = [], []
+    for listing_id, (marks, was) in marked.items():
+        gone += [{"gone": each, "of": listing_id} for each in was if each not in marks]
+        new += [{"listing_id": listing_id, "mark": each} for each in marks if each not in was]
+    if gone:
+        session.connection().execute(_forgetting(), gone)
     # In the order of the marks: all of their index is touched, but then no page of it twice.
-    insert_all(session, ListingMark, sorted(rows, key=itemgetter("mark")))
+    insert_all(session, ListingMark, sorted(new, key=itemgetter("mark")))
+
+
+@cache
+def _forgetting() -> Delete:
+    """Build the statement once that takes a mark from a listing."""
+    theirs = col(ListingMark.mark) == bindparam("gone"), col(ListingMark.listing_id) == bindparam("of")
+    return delete(table_of(ListingMark)).where(*theirs)
 
 
 def _encoded(text: str) -> list[bytes]:

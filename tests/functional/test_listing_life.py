@@ -22,13 +22,14 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from sqlmodel import col, update
+from sqlmodel import col, select, update
 
 from tests.factories import Door, door, need, practice
 from twinning import deadlines
 from twinning.database import now
 from twinning.lifecycle import PATIENCE
-from twinning.listings import Listing
+from twinning.listings import Listing, marks_of
+from twinning.repeats import ListingMark
 
 YEAR = timedelta(days=365)
 ROLES = st.sampled_from(["city", "coordinator"])
@@ -212,6 +213,17 @@ class Machine(RuleBasedStateMachine):
         ends = shown["expires_on"] if self.kind == "need" else shown["confirm_by"]
         assert ends == str(life.until)
         assert shown.get("stale", False) is life.stale
+
+    @invariant()
+    def what_is_marked(self) -> None:
+        """What stands bears the marks of its present words, and what is withdrawn bears none."""
+        with self.front.database.snapshot() as session:
+            standing = session.exec(select(Listing).where(Listing.city_id == self.city)).all()
+            bears = select(ListingMark).join(Listing, col(Listing.id) == ListingMark.listing_id)
+            borne = session.exec(bears.where(Listing.city_id == self.city)).all()
+        assert {(row.mark, row.listing_id) for row in borne} == {
+            (mark, listing.id) for listing in standing for mark in marks_of(listing)
+        }
 
     # The model.
 
