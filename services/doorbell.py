@@ -15,8 +15,9 @@ import structlog
 from kombu.connection import Connection
 
 from services import tasks
-from services.broker import broker_of, channel_of, connect
+from services.broker import broker_of, channel_of
 from services.contact import Contact
+from services.line import Line
 from twinning.settings import Settings
 from twinning.terms import Bell
 
@@ -30,10 +31,11 @@ log = structlog.get_logger(__name__)
 class Doorbell:
     """Rings the workers' bells without ever making its caller wait.
 
-    A daemon thread publishes. At most one ring per bell waits for it: a thousand rings in a moment become
-    a few messages, and one that comes while a message is on its way makes one more, because the worker
-    that took the first may have looked before the caller's commit. What cannot be published within the
-    socket's time-outs is dropped, and the scan finds the work instead.
+    A ring for deliveries goes out at once where the line is open and free, all else by a daemon thread. At
+    most one ring per bell waits for it: a thousand rings in a moment become a few messages. One that comes
+    while a message is under way makes one more, because the worker that took the first may have looked before
+    the caller's commit. What cannot be published within the socket's time-outs is dropped, and the scan finds
+    the work instead.
 
     Raises `WrongSetting` when the settings name no broker.
     """
@@ -41,8 +43,7 @@ class Doorbell:
     def __init__(self, settings: Settings) -> None:
         url = broker_of(settings)
         self._app = tasks.make_app(settings)
-        self._client = connect(url)
-        self._channel = channel_of(url)
+        self._line = Line(url, channel_of(url))
         self._waiting: set[Bell] = set()
         self._changed = threading.Condition()
         self._closed = False
@@ -63,7 +64,8 @@ class Doorbell:
                 # Started by the first ring, so that it lives in the process that rings, after any fork.
                 self._thread = threading.Thread(target=self._publish, name="doorbell", daemon=True)
                 self._thread.start()
-            self._waiting.add(bell)
+            if bell is not Bell.DELIVER or not self._line.shout():
+                self._waiting.add(bell)
             self._changed.notify()
 
     def close(self, timeout_s: float = 1.0) -> None:
@@ -89,16 +91,19 @@ class Doorbell:
             for bell in bells:
                 self._try(bell)
         self._hang_up()
-        self._client.close()
+        self._line.close()
 
     def _next(self) -> list[Bell]:
         """Wait for bells to ring, the urgent one first; none when the doorbell is closed and all is rung."""
         with self._changed:
             while True:
                 rest_s = self._rest_s()
-                bells = [bell for bell in Bell if bell in self._waiting - ({Bell.MATCH} if rest_s else set())]
+                ready = self._waiting - ({Bell.MATCH} if rest_s else set())
+                # The answer to what was shouted is heard first: what waits besides has been rung since.
+                shouted = {Bell.DELIVER} if self._line.is_under_way else set()
+                bells = [bell for bell in Bell if bell in ready | shouted]
                 if bells or (self._closed and not self._waiting):
-                    self._waiting.difference_update(bells)
+                    self._waiting -= ready - shouted
                     return bells
                 self._changed.wait(rest_s if self._waiting else None)
 
@@ -120,7 +125,7 @@ class Doorbell:
     def _send(self, bell: Bell) -> None:
         """Send one message."""
         if bell is Bell.DELIVER:
-            self._client.publish(self._channel, "")
+            self._line.see_through()
         else:
             self._run_until = max(self._run_until, time.monotonic()) + REST_S
             self._queue()

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import Index, Select, bindparam, or_, sql, text
+from sqlalchemy.orm import make_transient_to_detached
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from twinning import catalogue, gazetteer, namesakes, work
@@ -17,6 +18,7 @@ from twinning.city_shapes import CityCreate, CityOwned, CityPublic, Contact
 from twinning.database import HELD, is_id, new_id, now
 from twinning.dialects import Id, Instant, Json
 from twinning.errors import Conflict, NotFound
+from twinning.inserting import insert_rows
 from twinning.many_rows import in_batches
 from twinning.pages import page
 from twinning.reference import region_of
@@ -87,11 +89,17 @@ def register(session: Session, wanted: CityCreate, *, force: bool = False) -> Ci
     namesakes.hold(session)
     if not force:
         _refuse_double(session, named, city.id)
-    session.add(city)
-    session.flush()
+    _write_new(session, city)
     namesakes.keep(session, city.id, named)
     catalogue.note(session, Subject.CITY, city.id)
     return city
+
+
+def _write_new(session: Session, city: City) -> None:
+    """Write a new city, which the session keeps from then on; a flush would take several times as long."""
+    insert_rows(session, City, [city])
+    make_transient_to_detached(city)
+    session.add(city)
 
 
 def change(session: Session, city: City, wanted: CityCreate, *, force: bool = False) -> frozenset[str]:
@@ -279,11 +287,10 @@ def _placed(columns: dict[str, Any], present: Mapping[str, Any] | None = None) -
 
 def _refuse_double(session: Session, named: Named, besides: str) -> None:
     """Raise `Conflict` when a city other than `besides` is registered that this may be."""
-    ids = namesakes.sharing_a_key(session, named)
-    others = session.exec(
-        select(City).where(col(City.id).in_(ids), City.id != besides).order_by(col(City.id))
-    )
-    for other in others.all():
+    ids = [other for other in namesakes.sharing_a_key(session, named) if other != besides]
+    if not ids:
+        return
+    for other in session.exec(select(City).where(col(City.id).in_(ids)).order_by(col(City.id))).all():
         if is_same(named, _named(_naming(other))):
             raise Conflict(
                 f"{other.name} ({other.country}) is registered already, and {named.name} may be the same. "

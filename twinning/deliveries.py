@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, bindparam, case, func, insert, select, update
+from sqlalchemy import Select, bindparam, case, func, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 from sqlmodel import Session, col
 
@@ -20,6 +20,7 @@ from twinning.database import now
 from twinning.dialects import Instant
 from twinning.endpoints import Attempt, Delivery, WebhookEndpoint
 from twinning.events import EventType
+from twinning.inserting import insert_all
 from twinning.outbox import StoredEvent
 from twinning.terms import DeliveryState, Lane
 from twinning.turns import IS_LEASED, IS_PENDING, IS_WAITING, MOMENT, choose, pick_endpoints
@@ -95,8 +96,7 @@ def take_due(session: Session, sender: str, most: int, lease_s: float) -> list[S
         {"delivery_id": id_, "number": row.tries, "started_at": moment, "error": endpoints.INTERRUPTED}
         for id_, row in taken.items()
     ]
-    # With RETURNING the rows go in one statement rather than one each.
-    session.connection().execute(insert(Attempt).returning(col(Attempt.number)), begun)
+    insert_all(session, Attempt, begun)
     return _read(session, taken, moment)
 
 
@@ -151,59 +151,56 @@ def _lost() -> Select[str]:
 
 def _read(session: Session, taken: Mapping[str, Any], moment: datetime) -> list[Sending]:
     """Read what the taken deliveries need to be sent, in the order of their events."""
-    connection = session.connection()
-    rows = connection.execute(_bodies(), {"taken": list(taken)}).all()
-    receivers = connection.execute(_receivers(), {"named": list({row[1] for row in rows})})
-    known = {
-        row.id: (row.url, keyring.headers_of(session, row), keyring.live_secrets(session, row, moment))
-        for row in receivers
-    }
     sendings = []
-    for id_, endpoint_id, event_id, event_type, text in rows:
-        url, headers, secrets = known[endpoint_id]
-        asks = event_type == EventType.WEBHOOK_ENDPOINT_VERIFICATION
+    known: dict[str, Any] = {}
+    for row in session.connection().execute(_reading(), {"taken": list(taken)}):
+        if row.id not in known:
+            known[row.id] = keyring.headers_of(session, row), keyring.live_secrets(session, row, moment)
+        headers, secrets = known[row.id]
+        lease = taken[row.delivery_id]
+        asks = row.type == EventType.WEBHOOK_ENDPOINT_VERIFICATION
         sendings.append(
             Sending(
-                delivery_id=id_,
-                endpoint_id=endpoint_id,
-                event_id=event_id,
-                fence=taken[id_].fence,
-                number=taken[id_].tries,
-                turn=taken[id_].tries - taken[id_].tries_before,
-                lane=Lane(taken[id_].lane),
-                challenge=verification.challenge_in(text) if asks else None,
-                url=url,
+                delivery_id=row.delivery_id,
+                endpoint_id=row.id,
+                event_id=row.event_id,
+                fence=lease.fence,
+                number=lease.tries,
+                turn=lease.tries - lease.tries_before,
+                lane=Lane(lease.lane),
+                challenge=verification.challenge_in(row.body) if asks else None,
+                url=row.url,
                 headers=headers,
                 secrets=secrets,
-                body=text.encode(),
+                body=row.body.encode(),
             )
         )
     return sendings
 
 
 @cache
-def _bodies() -> Select[str, str, str, str, str]:
-    """Build the statement once that reads what is to be sent, in the order of the events."""
-    body = func.coalesce(col(StoredEvent.thin), col(StoredEvent.body))
-    return (
-        select(col(Delivery.id), col(Delivery.endpoint_id), col(StoredEvent.id), col(StoredEvent.type), body)
-        .join(StoredEvent, col(StoredEvent.id) == col(Delivery.event_id))
-        .where(col(Delivery.id).in_(bindparam("taken", expanding=True)))
-        .order_by(col(StoredEvent.sequence))
-    )
-
-
-@cache
-def _receivers() -> Select[Any]:
-    """Build the statement once that reads where it is sent, and what signs it."""
+def _reading() -> Select[Any]:
+    """Build the statement once that reads what is sent, where, and what signs it, in the events' order."""
     columns: list[Any] = [
+        col(Delivery.id).label("delivery_id"),
+        col(StoredEvent.id).label("event_id"),
+        StoredEvent.type,
+        func.coalesce(col(StoredEvent.thin), col(StoredEvent.body)).label("body"),
+        # The endpoint, by the names that its keyring knows.
         WebhookEndpoint.id,
         WebhookEndpoint.url,
         WebhookEndpoint.headers,
         WebhookEndpoint.secrets,
         WebhookEndpoint.key_id,
     ]
-    return select(*columns).where(col(WebhookEndpoint.id).in_(bindparam("named", expanding=True)))
+    return (
+        select(*columns)
+        .select_from(Delivery)
+        .join(StoredEvent, col(StoredEvent.id) == col(Delivery.event_id))
+        .join(WebhookEndpoint, col(WebhookEndpoint.id) == col(Delivery.endpoint_id))
+        .where(col(Delivery.id).in_(bindparam("taken", expanding=True)))
+        .order_by(col(StoredEvent.sequence))
+    )
 
 
 def give_back(session: Session, sendings: Sequence[Sending]) -> None:

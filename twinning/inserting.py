@@ -40,6 +40,12 @@ def insert_all(session: Session, model: type[SQLModel], rows: Sequence[dict[str,
     _insert(session, model, rows, None)
 
 
+def insert_rows(session: Session, model: type[SQLModel], rows: Sequence[SQLModel]) -> None:
+    """Insert rows of a model as they are; the session knows nothing of them."""
+    names = table_of(model).c.keys()
+    insert_all(session, model, [{name: getattr(row, name) for name in names} for row in rows])
+
+
 def put_all(
     session: Session,
     model: type[SQLModel],

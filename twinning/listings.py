@@ -17,11 +17,10 @@ from twinning.database import HELD, before_commit, new_id, now
 from twinning.dialects import Id, Instant, Json
 from twinning.errors import Conflict, NotFound
 from twinning.forms import NeedCreate, NeedUpdate, PracticeCreate, PracticeUpdate
-from twinning.inserting import insert_all
+from twinning.inserting import insert_rows
 from twinning.languages import ENGLISH, detect
 from twinning.lifecycle import Hand, state_after
 from twinning.listing_shapes import ListingPublic, NeedPublic, PracticePublic
-from twinning.many_rows import table_of
 from twinning.terms import ListingKind, ListingState, Work
 
 HOUSE = Hand()
@@ -135,8 +134,7 @@ def _write_new(session: Session) -> None:
     for listing in new:
         session.expunge(listing)
     session.flush()
-    names = table_of(Listing).c.keys()
-    insert_all(session, Listing, [{name: getattr(listing, name) for name in names} for listing in new])
+    insert_rows(session, Listing, new)
 
 
 def change(session: Session, listing: Listing, wanted: ListingCreate, hand: Hand = HOUSE) -> frozenset[str]:

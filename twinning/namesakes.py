@@ -8,12 +8,12 @@ city at the same moment the second sees the first.
 from collections.abc import Sequence
 from functools import cache
 
-from sqlalchemy import Select, bindparam, delete, insert, select
+from sqlalchemy import Select, bindparam, delete, select
 from sqlmodel import Field, Session, SQLModel, col
 
 from twinning.city_names import Named
 from twinning.dialects import Id, lock
-from twinning.many_rows import table_of
+from twinning.inserting import insert_all
 
 LOCK = "city names"
 
@@ -47,8 +47,7 @@ def _sharing() -> Select[str]:
 
 def keep(session: Session, city_id: str, named: Named) -> None:
     """Have a city found by its name, and by no other once that is dropped; its row must be there."""
-    rows = [{"city_id": city_id, "key": key} for key in named.found_by()]
-    session.connection().execute(insert(table_of(CityName)), rows)
+    insert_all(session, CityName, [{"city_id": city_id, "key": key} for key in named.found_by()])
 
 
 def drop(session: Session, city_id: str) -> None:

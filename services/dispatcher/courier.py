@@ -212,7 +212,8 @@ class Courier:
                     return _Turn(next_due=first)
             moment = now()
             taken = take_due(session, self._name, room, self._lease_s) if room else []
-            return _Turn(taken, next_due(session, after=moment))
+            # What has been taken does not wait for an answer to what comes next: that is asked very soon.
+            return _Turn(taken, moment if taken else next_due(session, after=moment))
 
     def _look_at_the_clock(self) -> None:
         """See now and then whether our clock is right; raises `Unready` when it is not."""
