@@ -15,6 +15,7 @@ from sqlmodel import Field, Session, SQLModel, col
 
 from twinning.dialects import LOCK_TIMEOUT_MS, is_sqlite, wait_at_most
 from twinning.engines import open_engine, passing, shorten_log, snapshots
+from twinning.inserting import together
 from twinning.terms import Bell
 from twinning.vault import Vault
 
@@ -67,6 +68,8 @@ class Log(SQLModel, table=True):
 HELD: Final = ForUpdateArg(key_share=True)
 
 COMMITS = "commits"
+# What gets a number each when a transaction ends, as its session's info names it until then.
+NUMBERED: Final = ("changes", "events")
 KEEPING = "keeping"
 
 
@@ -80,19 +83,29 @@ _DRAWING = (
 
 
 def draw(session: Session, count: int) -> int:
-    """Take `count` numbers of the log of commits; give the first."""
-    last: int = session.connection().execute(_DRAWING, {"count": count}).scalar_one()
-    return last - count + 1
+    """Take `count` numbers of the log of commits; give the first.
+
+    The first to draw in a transaction does so for those, too, that are known to come after.
+    """
+    numbers: range = session.info.get("drawn", range(0))
+    if count > len(numbers):
+        wanted = count - len(numbers) + sum(len(session.info.get(name, ())) for name in NUMBERED)
+        last: int = session.connection().execute(_DRAWING, {"count": wanted}).scalar_one()
+        # What was drawn before stands right before this: nobody else has drawn since.
+        numbers = range(last - wanted - len(numbers) + 1, last + 1)
+    session.info["drawn"] = numbers[count:]
+    return numbers.start
 
 
 def hold_log(session: Session) -> None:
     """Have every transaction that draws numbers over by now, or begin to draw after this one's commit."""
-    draw(session, 0)
+    session.connection().execute(_DRAWING, {"count": 0})
 
 
 # The order of what is done last in a transaction: whoever waits for another's rows does so before the log
 # is held, so that nobody who holds it waits for somebody who wants it.
-STEPS = ("marks", "answers", "audit", "work", "switches", "changes", "events")
+BEFORE_THE_LOG = ("marks", "answers", "audit", "work")
+UNDER_THE_LOG = ("switches", "changes", "events")
 
 
 def before_commit(session: Session, name: str, step: Callable[[Session], None]) -> None:
@@ -185,13 +198,16 @@ class Database:
         What was registered in this transaction is no longer the session's then: later changes of it are lost.
         """
         steps = session.info.pop("steps", {})
-        # What else is new is flushed; new listings go in at once behind it, by a step of their own.
-        steps.pop("listings", Session.flush)(session)
-        for name in STEPS:
-            # Whoever has come so far may wait for the log, which nobody holds for long.
-            if name == "switches" and session.info.pop("hurried", False):
-                wait_at_most(session, LOCK_TIMEOUT_MS)
-            if name in steps:
+        with together(session):
+            # What else is new is flushed; new listings go in at once behind it, by a step of their own.
+            steps.pop("listings", Session.flush)(session)
+            for name in filter(steps.__contains__, BEFORE_THE_LOG):
+                steps[name](session)
+        # Whoever has come so far may wait for the log, which nobody holds for long.
+        if session.info.pop("hurried", False):
+            wait_at_most(session, LOCK_TIMEOUT_MS)
+        with together(session):
+            for name in filter(steps.__contains__, UNDER_THE_LOG):
                 steps[name](session)
 
     def commit(self, session: Session) -> None:

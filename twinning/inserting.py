@@ -4,10 +4,12 @@
 A statement is written once for each table, set of columns and kind of database. SQLite takes its rows one by
 one, which costs next to nothing; each value goes through the conversion of its type, and what stands in many
 rows, such as the moment of a transaction, is converted once. PostgreSQL takes all of them as one JSON
-text, so that neither the driver nor the server does anything for each row but store it.
+text, so that neither the driver nor the server does anything for each row but store it; and the rows of
+several tables in one statement, since what is waited for there is the way to the server and back.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final, Protocol
@@ -23,6 +25,8 @@ from twinning.many_rows import table_of
 Convert = Callable[[Any], Any] | None
 # The columns by which a row may stand already, and those that it then takes over.
 _Standing = tuple[tuple[str, ...], tuple[str, ...]]
+# A statement's text, and its rows as JSON.
+_Ready = tuple[str, str]
 _NOTHING: Final = object()
 
 
@@ -41,9 +45,9 @@ def insert_all(session: Session, model: type[SQLModel], rows: Sequence[dict[str,
 
 
 def insert_rows(session: Session, model: type[SQLModel], rows: Sequence[SQLModel]) -> None:
-    """Insert rows of a model as they are; the session knows nothing of them."""
+    """Insert new rows of a model as they are; the session knows nothing of them."""
     names = table_of(model).c.keys()
-    insert_all(session, model, [{name: getattr(row, name) for name in names} for row in rows])
+    insert_all(session, model, [{name: vars(row)[name] for name in names} for row in rows])
 
 
 def put_all(
@@ -63,11 +67,45 @@ def put_all(
 def _insert(
     session: Session, model: type[SQLModel], rows: Sequence[dict[str, Any]], standing: _Standing | None
 ) -> None:
-    if rows:
-        connection = session.connection()
-        kind = _RowByRow if is_sqlite(session) else _AsJson
-        statement = _inserting(kind, table_of(model), connection.dialect, tuple(rows[0]), standing)
+    if not rows:
+        return
+    connection = session.connection()
+    kind = _RowByRow if is_sqlite(session) else _AsJson
+    statement = _inserting(kind, table_of(model), connection.dialect, tuple(rows[0]), standing)
+    together: list[_Ready] | None = session.info.get("together")
+    if together is None:
         connection.exec_driver_sql(statement.text, statement.parameters(rows))
+    else:
+        together.append((statement.text, statement.parameters(rows)["rows"]))
+
+
+@contextmanager
+def together(session: Session) -> Iterator[None]:
+    """Have PostgreSQL insert at once, at the end, what is inserted meanwhile: nothing of it is there before.
+
+    None of it may depend on the order, but for what a foreign key refers to.
+    """
+    if is_sqlite(session):
+        yield
+        return
+    ready: list[_Ready] = []
+    session.info["together"] = ready
+    try:
+        yield
+    finally:
+        del session.info["together"]
+    if ready:
+        text = _joined(tuple(text for text, _ in ready))
+        rows = {f"rows_{place}": rows for place, (_, rows) in enumerate(ready)}
+        session.connection().exec_driver_sql(text, rows)
+
+
+@lru_cache(maxsize=256)
+def _joined(texts: tuple[str, ...]) -> str:
+    """Make one statement of several; the last of them is the one that the others stand before."""
+    named = [text.replace("%(rows)s", f"%(rows_{place})s") for place, text in enumerate(texts)]
+    before = ", ".join(f"also_{place} AS ({text})" for place, text in enumerate(named[:-1]))
+    return f"WITH {before} {named[-1]}" if before else named[-1]
 
 
 @lru_cache(maxsize=256)

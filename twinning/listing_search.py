@@ -101,8 +101,9 @@ def repeated(session: Session, listing: Listing) -> list[Like]:
     text = written_by(listing)
     others = {other.id: other for other in _alike_to(session, listing.id, marks)}
     # Those of the writes that share this transaction are not all in the database yet.
-    unwritten = {row.id: row for row in session.new if isinstance(row, Listing)}
-    for other_id in repeats.sharing_now(session, listing.id):
+    company = repeats.sharing_now(session, listing.id)
+    unwritten = {row.id: row for row in session.new if isinstance(row, Listing)} if company else {}
+    for other_id in company:
         if row := unwritten.get(other_id) or session.get(Listing, other_id):
             others[other_id] = _Other(other_id, row.kind, row.title, written_by(row))
     return [
