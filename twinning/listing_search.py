@@ -80,7 +80,7 @@ def foresee(session: Session, said: Sequence[tuple[str, ListingCreate]]) -> None
     """
     if not said or is_sqlite(session):
         return
-    marked = {tuple(_marks_to_be(city_id, wanted)) for city_id, wanted in said}
+    marked = {_marks_to_be(city_id, wanted) for city_id, wanted in said}
     bearing = repeats.bearing(session, {each for marks in marked for each in marks})
     few = {
         marks: sorted({id_ for each in marks for id_ in bearing[each]})[: repeats.MOST] for marks in marked
@@ -113,7 +113,7 @@ def repeated(session: Session, listing: Listing) -> list[Like]:
     ]
 
 
-def _marks_to_be(city_id: str, wanted: ListingCreate) -> list[int]:
+def _marks_to_be(city_id: str, wanted: ListingCreate) -> tuple[int, ...]:
     """Mark the words of a listing that is about to be registered, as `marks_of` will."""
     return repeats.marks_of(city_id, kind_of(wanted), written(wanted.__dict__))
 

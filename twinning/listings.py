@@ -178,7 +178,7 @@ def stays(listing: Listing, wanted: ListingCreate, hand: Hand) -> bool:
 
 def _apply(session: Session, listing: Listing, columns: dict[str, Any]) -> frozenset[str]:
     changed = frozenset(name for name, value in columns.items() if getattr(listing, name) != value)
-    was = marks_of(listing) if changed & _MARKED_FROM else []
+    was = marks_of(listing) if changed & _MARKED_FROM else ()
     for name in changed:
         setattr(listing, name, columns[name])
     if changed & _DETECTED_FROM:
@@ -275,10 +275,10 @@ def public_of(columns: Mapping[str, Any]) -> ListingPublic:
     return _PUBLIC[kind].model_validate({name: columns.get(name) for name in _SHOWN[kind]})
 
 
-def marks_of(listing: Listing) -> list[int]:
+def marks_of(listing: Listing) -> Sequence[int]:
     """Mark a listing's words, for those that look for its like; one that is withdrawn is like no other."""
     if listing.state == ListingState.WITHDRAWN:
-        return []
+        return ()
     return repeats.marks_of(listing.city_id, listing.kind, written_by(listing))
 
 

@@ -9,7 +9,7 @@ shares one is compared word by word. So the cost does not grow with the number o
 import re
 import zlib
 from collections.abc import Collection, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import blake2b
 from itertools import islice, pairwise
 from operator import itemgetter
@@ -57,13 +57,14 @@ class ListingMark(SQLModel, table=True):
     listing_id: str = Field(foreign_key="listing.id", primary_key=True, sa_type=Id, ondelete="CASCADE")
 
 
-def marks_of(city_id: str, kind: str, text: str) -> list[int]:
-    """Mark a text of a city's practice or need."""
+@lru_cache(maxsize=64)
+def marks_of(city_id: str, kind: str, text: str) -> tuple[int, ...]:
+    """Mark a text of a city's practice or need; what is asked again soon, as in company, is remembered."""
     words = _encoded(text)
     # Without a step of ours for each pair: of all that an import reckons for a listing this is the most.
     pairs = list(map(zlib.crc32, map(b" ".join, pairwise(words)))) or [zlib.crc32(b" ".join(words))]
     spoken = (f"{city_id}/{kind}/{number}".encode() for number in _smallest(pairs))
-    return [int.from_bytes(blake2b(each, digest_size=8).digest(), "big") >> 1 for each in spoken]
+    return tuple(int.from_bytes(blake2b(each, digest_size=8).digest(), "big") >> 1 for each in spoken)
 
 
 def _smallest(numbers: Sequence[int]) -> list[int]:

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Any, Final
 
@@ -148,8 +149,14 @@ def bearer_of(request: Request) -> str:
 
 def address_of(request: Request) -> str | None:
     """Give the address that a request came from; behind a trusted proxy, the one that the proxy names."""
+    return _spelled(request.client.host if request.client else "")
+
+
+@lru_cache(maxsize=1024)
+def _spelled(host: str) -> str | None:
+    """Spell an address in the one way in which all of ours are; None for what is none."""
     try:
-        address = ip_address(request.client.host if request.client else "")
+        address = ip_address(host)
     except ValueError:
         return None
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None

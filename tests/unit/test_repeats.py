@@ -32,4 +32,4 @@ def test_marks_are_those_that_were_stored_before(text: str) -> None:
     spoken = (f"city/need/{number}".encode() for number in smallest)
     known = [int.from_bytes(blake2b(each, digest_size=8).digest(), "big") >> 1 for each in spoken]
 
-    assert repeats.marks_of("city", "need", text) == known
+    assert list(repeats.marks_of("city", "need", text)) == known
