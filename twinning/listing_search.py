@@ -115,7 +115,7 @@ def repeated(session: Session, listing: Listing) -> list[Like]:
 
 def _marks_to_be(city_id: str, wanted: ListingCreate) -> tuple[int, ...]:
     """Mark the words of a listing that is about to be registered, as `marks_of` will."""
-    return repeats.marks_of(city_id, kind_of(wanted), written(wanted.__dict__))
+    return repeats.remembered_marks_of(city_id, kind_of(wanted), written(wanted.__dict__))
 
 
 class _Other(NamedTuple):

@@ -279,7 +279,7 @@ def marks_of(listing: Listing) -> Sequence[int]:
     """Mark a listing's words, for those that look for its like; one that is withdrawn is like no other."""
     if listing.state == ListingState.WITHDRAWN:
         return ()
-    return repeats.marks_of(listing.city_id, listing.kind, written_by(listing))
+    return repeats.remembered_marks_of(listing.city_id, listing.kind, written_by(listing))
 
 
 def written_by(listing: Listing) -> str:

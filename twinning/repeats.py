@@ -57,14 +57,17 @@ class ListingMark(SQLModel, table=True):
     listing_id: str = Field(foreign_key="listing.id", primary_key=True, sa_type=Id, ondelete="CASCADE")
 
 
-@lru_cache(maxsize=64)
 def marks_of(city_id: str, kind: str, text: str) -> tuple[int, ...]:
-    """Mark a text of a city's practice or need; what is asked again soon, as in company, is remembered."""
+    """Mark a text of a city's practice or need."""
     words = _encoded(text)
     # Without a step of ours for each pair: of all that an import reckons for a listing this is the most.
     pairs = list(map(zlib.crc32, map(b" ".join, pairwise(words)))) or [zlib.crc32(b" ".join(words))]
     spoken = (f"{city_id}/{kind}/{number}".encode() for number in _smallest(pairs))
     return tuple(int.from_bytes(blake2b(each, digest_size=8).digest(), "big") >> 1 for each in spoken)
+
+
+# For those who ask of the same text twice in a moment, as is done for writes in company.
+remembered_marks_of: Final = lru_cache(maxsize=64)(marks_of)
 
 
 def _smallest(numbers: Sequence[int]) -> list[int]:
