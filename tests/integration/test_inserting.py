@@ -2,6 +2,7 @@
 """Many rows at once are stored as one by one: the same conversions, the same defaults, on both databases."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from itertools import product
 
@@ -13,9 +14,10 @@ from sqlmodel import Session
 from tests.catalogues import Catalogue
 from twinning.database import Database, new_id
 from twinning.idempotency import KeptAnswer
-from twinning.inserting import insert_all, put_all
+from twinning.inserting import insert_all, put_all, together
 from twinning.listings import Listing
 from twinning.many_rows import table_of
+from twinning.repeats import ListingMark
 from twinning.workers import Worker
 
 MOMENT = datetime(2027, 1, 31, 12, 30, 1, 5, tzinfo=UTC)
@@ -78,6 +80,41 @@ def test_a_column_without_a_value_or_a_default_is_an_error(database: Database) -
 
     with database.snapshot() as session:
         assert session.execute(select(table_of(Listing))).all() == []
+
+
+def test_rows_of_several_tables_go_in_together(database: Database) -> None:
+    """PostgreSQL takes them in one statement, what refers beside what is referred to, each by its rule."""
+    rows = _rows(Catalogue(database).city("Cork", "IE"))
+    mark = {"mark": 7, "listing_id": rows[0]["id"]}
+    worker = {"name": "a", "service": "matcher", "beat_at": MOMENT}
+    asked: list[str] = []
+    with database.transaction() as session:
+        insert_all(session, Worker, [worker])
+        event.listen(database.engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+        with together(session):
+            insert_all(session, Listing, rows[:1])
+            insert_all(session, ListingMark, [mark])
+            put_all(session, Worker, [{**worker, "service": "importer"}], ["name"], ["service"])
+            insert_all(session, Listing, rows[1:])
+        assert len(asked) == (4 if database.is_sqlite else 1)
+
+    with database.snapshot() as session:
+        assert {*session.scalars(select(table_of(Listing).c.title))} == {row["title"] for row in ROWS}
+        assert session.scalars(select(table_of(ListingMark).c.mark)).all() == [7]
+        assert session.scalars(select(table_of(Worker).c.service)).all() == ["importer"]
+
+
+def test_what_ends_with_an_error_inserts_nothing_together(database: Database) -> None:
+    """Rows that wait for the end are forgotten when there is none, and the session inserts as ever."""
+    one, other = _rows(Catalogue(database).city("Cork", "IE"))
+    with database.transaction() as session:
+        with suppress(ValueError), session.begin_nested(), together(session):
+            insert_all(session, Listing, [one])
+            raise ValueError
+        insert_all(session, Listing, [other])
+
+    with database.snapshot() as session:
+        assert session.scalars(select(table_of(Listing).c.id)).all() == [other["id"]]
 
 
 def test_no_rows_are_no_statement(database: Database) -> None:

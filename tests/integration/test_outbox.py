@@ -9,7 +9,7 @@ from sqlmodel import Session, select
 
 from twinning import cities, keys, outbox
 from twinning.city_shapes import CityCreate, CityUpdate
-from twinning.database import Database
+from twinning.database import Database, draw
 from twinning.endpoints import Delivery, WebhookEndpoint, new_secrets
 from twinning.events import CityRegistered, CityUpdated
 from twinning.keys import ApiKeyCreate, Caller
@@ -134,6 +134,20 @@ def test_the_feed_never_skips_an_event_whose_commit_came_late(postgres_url: str)
     database.close()
 
     assert [json.loads(event.body)["data"]["name"] for event in seen] == ["Suwon", "Cork"]
+
+
+def test_numbers_follow_each_other_whoever_draws(database: Database) -> None:
+    """Who draws first draws for those, too, that are known to come; no number is left out or given twice."""
+    with database.writing() as session:
+        session.info["events"] = [None] * 3
+        first = draw(session, 2)
+        del session.info["events"]
+        # One more than was known of, and then others that nobody knew of.
+        others = [draw(session, 4), draw(session, 1)]
+        assert others == [first + 2, first + 6]
+        session.commit()
+    with database.writing() as session:
+        assert draw(session, 1) == first + 7
 
 
 def test_a_contact_is_in_no_event(database: Database) -> None:
