@@ -22,7 +22,7 @@ from twinning.lifecycle import Hand, state_after
 from twinning.listings import Listing, ListingCreate
 from twinning.records import CITY, Record
 from twinning.rows import Row, Wrong, wrong
-from twinning.terms import ListingKind, ListingState, Role
+from twinning.terms import ListingState, Role
 
 
 @dataclass
@@ -192,7 +192,7 @@ def _mine(caller: Caller, placed: Sequence[tuple[Record, City]], landed: Landed)
 
 def _land_listings(session: Session, hand: Hand, mine: Sequence[tuple[Record, City]], landed: Landed) -> None:
     there = listing_batches.references_of(
-        session, ((city.id, ListingKind(record.kind), record.ref) for record, city in mine)
+        session, ((city.id, record.kind, record.ref) for record, city in mine)
     )
     new: list[tuple[City, ListingCreate]] = []
     taken: dict[str, int] = {}

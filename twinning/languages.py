@@ -71,9 +71,7 @@ def detect(text: str, likely: Collection[str] = ()) -> str:
     by_script = _by_script(text)
     if by_script is not None:
         return by_script
-    words = text.lower().split(maxsplit=_WORDS_LOOKED_AT)[:_WORDS_LOOKED_AT]
-    english = sum(map(_ENGLISH_WORDS.__contains__, words))
-    if len(words) < FEWEST_WORDS or english >= _PLAINLY_ENGLISH * len(words):
+    if _is_plainly_english(text.lower()):
         return ENGLISH
     sure: dict[str, float] = dict(_model().rank(text))
     found = max(sure, key=lambda language: (sure[language], language))
@@ -81,6 +79,18 @@ def detect(text: str, likely: Collection[str] = ()) -> str:
     if sure[found] + sure.get(twin or "", 0.0) < LEAST_CONFIDENCE:
         return ENGLISH
     return twin if twin and twin in likely and found not in likely else found
+
+
+def _is_plainly_english(lowered: str) -> bool:
+    """Say whether a text is short, or has a good share of words that English has alone."""
+    words: list[str] = []
+    # Half of them mostly have as many English ones as all would need.
+    for most in (_WORDS_LOOKED_AT // 2, _WORDS_LOOKED_AT):
+        words = lowered.split(maxsplit=most)[:most]
+        english = sum(map(_ENGLISH_WORDS.__contains__, words))
+        if english >= _PLAINLY_ENGLISH * _WORDS_LOOKED_AT:
+            return True
+    return len(words) < FEWEST_WORDS or english >= _PLAINLY_ENGLISH * len(words)
 
 
 def _by_script(text: str) -> str | None:

@@ -52,7 +52,7 @@ def _ask_for_matching(session: Session, ids: Sequence[str]) -> None:
 
 
 def references_of(
-    session: Session, wanted: Iterable[tuple[str, ListingKind, str]]
+    session: Session, wanted: Iterable[tuple[str, str, str]]
 ) -> dict[tuple[str, str, str], Listing]:
     """Find listings by city, kind and the city's own reference, or their id in its place."""
     found: dict[tuple[str, str, str], Listing] = {}
