@@ -52,7 +52,8 @@ _TWINS: Mapping[str, str] = {"id": "ms", "ms": "id", "da": "no", "no": "da", "cs
 # Words that English has alone and every text in it has often; they spare it the model.
 _ENGLISH_WORDS = frozenset(
     """
-    and are been from have how into its of our that the their these they this what when which who with
+    and are been each from how into its many our people that the their these they this what when where which
+    who with
     """.split()  # noqa: SIM905  (as they would stand in a text)
 )
 _PLAINLY_ENGLISH: Final = 1 / 12

@@ -138,7 +138,7 @@ def _laid_out(columns: Mapping[str, Any]) -> Listing:
 
 @cache
 def _blank() -> dict[str, Any]:
-    """Give the columns that a listing has when nothing is said of them."""
+    """Give the columns that a listing has when nothing is said of them; nobody changes lists in place."""
     row = Listing(id="", kind="", city_id="", state="", title="", description="")
     return {name: value for name, value in vars(row).items() if name in Listing.model_fields}
 

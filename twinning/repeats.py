@@ -21,7 +21,7 @@ from sqlmodel import Field, Session, SQLModel, col
 
 from twinning.database import before_commit
 from twinning.dialects import Id, first_of_each
-from twinning.inserting import insert_all
+from twinning.inserting import insert_all, put_all
 from twinning.many_rows import table_of
 
 # Two texts that share so much of their words, in order, say nearly the same.
@@ -154,14 +154,19 @@ def mark(session: Session, listing_id: str, marks: Sequence[int], was: Sequence[
 def _write(session: Session) -> None:
     """Write the transaction's marks at once, for an import's sake."""
     marked: dict[str, tuple[Sequence[int], Sequence[int]]] = session.info.pop("marks")
-    gone, new = [], []
+    gone: list[dict[str, Any]] = []
+    new: list[dict[str, Any]] = []
+    more: list[dict[str, Any]] = []
     for listing_id, (marks, was) in marked.items():
+        rows = [{"mark": each, "listing_id": listing_id} for each in marks if each not in was]
         gone += [{"gone": each, "of": listing_id} for each in was if each not in marks]
-        new += [{"listing_id": listing_id, "mark": each} for each in marks if each not in was]
+        (more if was else new).extend(rows)
     if gone:
         session.connection().execute(_forgetting(), gone)
     # In the order of the marks: all of their index is touched, but then no page of it twice.
     insert_all(session, ListingMark, sorted(new, key=itemgetter("mark")))
+    # What was marked by another version's idea of a word may bear one of these already.
+    put_all(session, ListingMark, sorted(more, key=itemgetter("mark")), ["mark", "listing_id"], [])
 
 
 @cache

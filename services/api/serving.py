@@ -13,8 +13,8 @@ from services.api.envelope import LONGEST_HEAD
 # Together with what uvicorn takes itself, well below the five seconds after which the supervisor kills.
 GRACE_S: Final = 2
 # Requests leave next to no cycles behind; to look for them at every 700 new objects, as Python does by
-# itself, would take a twentieth of the time. So many take some megabytes.
-SELDOM: Final = 20_000
+# itself, would take a twentieth of the time. So many are what some seventy requests leave, bodies included.
+SELDOM: Final = 5_000
 
 
 class Server(uvicorn.Server):

@@ -18,7 +18,6 @@ from tests.faults.parts import PATIENCE_S, eventually
 from tests.faults.settling import wait_until_delivered
 from tests.faults.writing import Writing, settle_in
 from twinning import endpoints, outbox
-from twinning.database import STEPS
 from twinning.events import EndpointNote, WebhookEndpointFailing
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(120)]
@@ -110,11 +109,7 @@ def _cross(house: House, writing: Writing, pool: ThreadPoolExecutor, *, commits:
         note = EndpointNote(endpoint_id=endpoint.id, url=house.receiver.url("/hooks"), message="late")
         outbox.record(session, WebhookEndpointFailing(data=note, owner=row.owner_id))
         # All that a commit does, but for the commit: from here on the number is taken.
-        steps = session.info.pop("steps")
-        for name in STEPS:
-            if name in steps:
-                steps[name](session)
-        session.flush()
+        house.database.prepare(session)
         beside = pool.submit(writing.write, BESIDE)
         time.sleep(HELD_S)
         if commits:

@@ -4,12 +4,15 @@
 from typing import Any
 
 import pytest
+from sqlmodel import select
 
 from services.matcher.matching import Matcher
 from tests.company import WRITERS, together
 from tests.factories import Door, need, practice
 from twinning import repeats
+from twinning.listings import Listing, marks_of
 from twinning.reference import THEMES
+from twinning.repeats import ListingMark
 
 TEXT = (
     "Volunteers lead weekly reading circles for adults who read little. Libraries open late, and each circle "
@@ -53,6 +56,40 @@ def test_those_who_come_together_are_told_of_each_other(front: Door) -> None:
     assert sorted(map(len, warnings)) == sorted(
         [*range(repeats.MOST), *[repeats.MOST] * (WRITERS - repeats.MOST)]
     )
+
+
+def test_what_is_rewritten_in_company_bears_its_last_words(front: Door) -> None:
+    """Of those who rewrite one listing in one transaction the last one's words are marked, and no others."""
+    city = front.city()["id"]
+    path = f"/v1/cities/{city}/practices/own"
+
+    def put(number: int) -> Any:
+        wanted = practice(title="Circles", description=f"{TEXT} Number {number} of {number * 7919} others.")
+        return front.client.put(path, json=wanted, headers=front.staff)
+
+    put(WRITERS)
+    answers = together(front, put)
+
+    assert {answer.status_code for answer in answers} == {200}
+    with front.database.snapshot() as session:
+        [listing] = session.exec(select(Listing)).all()
+        assert {*session.exec(select(ListingMark.mark))} == {*marks_of(listing)}
+
+
+def test_what_was_marked_by_other_rules_can_be_rewritten(front: Door) -> None:
+    """A mark that is there, though the former words do not tell of it, stands in nobody's way."""
+    city = front.city()["id"]
+    mine = front.practice(city, title="Circles", description=TEXT)["id"]
+    with front.database.transaction() as session:
+        listing = session.get_one(Listing, mine)
+        later = listing.model_copy(update={"description": OTHER})
+        session.add(ListingMark(mark=marks_of(later)[0], listing_id=mine))
+    path = f"/v1/practices/{mine}"
+    answer = front.client.patch(path, json={"description": OTHER}, headers=front.staff)
+
+    assert answer.status_code == 200, answer.text
+    with front.database.snapshot() as session:
+        assert {*session.exec(select(ListingMark.mark))} == {*marks_of(session.get_one(Listing, mine))}
 
 
 def test_other_words_other_cities_and_the_other_kind_are_no_repeat(front: Door) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event
-from sqlmodel import col, select
+from sqlmodel import col, select, update
 
 from tests.hooks import (
     attempts,
@@ -26,7 +26,7 @@ from tests.hooks import (
 from tests.receiver import Manner, Received, Receiver
 from twinning import endpoints, switching
 from twinning.database import Database, now
-from twinning.endpoints import new_secrets
+from twinning.endpoints import Delivery, new_secrets
 from twinning.events import EventType
 from twinning.outbox import StoredEvent
 from twinning.terms import DeliveryState
@@ -222,6 +222,21 @@ def test_a_hanging_endpoint_delays_no_other(database: Database, receiver: Receiv
     lags = sorted(one.at - told_at(one) for one in receiver.got() if one.path != "/0")
     assert lags[int(0.95 * len(lags))] < 2
     assert receiver.most_in_hand["/0"] <= MOST_IN_FLIGHT
+
+
+def test_what_is_due_soon_waits_for_no_scan_and_no_answer(database: Database, receiver: Receiver) -> None:
+    """While one receiver is silent, what becomes due for another is sent in its time."""
+    slow, soon = subscribe(database, receiver.url("/slow")), subscribe(database, receiver.url("/soon"))
+    receiver.behave("/slow", Manner(delay_s=4))
+    ping(database, [slow, soon])
+    due_at = now() + timedelta(seconds=1)
+    with database.transaction() as session:
+        session.execute(update(Delivery).where(col(Delivery.endpoint_id) == soon.id).values(due_at=due_at))
+    with courier(database, settings_for(database.url, scan_interval_s=60)):
+        got = receiver.wait(lambda got: any(one.path == "/soon" for one in got), 10)
+
+    [at] = [one.at for one in got if one.path == "/soon"]
+    assert 0 <= at - due_at.timestamp() < 2
 
 
 def test_an_ailing_endpoint_is_asked_one_at_a_time(database: Database, receiver: Receiver) -> None:

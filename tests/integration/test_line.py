@@ -3,6 +3,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from services.broker import channel_of
+from services.broker import ANSWER_S, channel_of
 from services.doorbell import Doorbell
 from services.line import Line
 from tests.integration.test_broker import (
@@ -61,10 +62,13 @@ def test_what_is_shouted_is_heard_by_itself(broker: Server) -> None:
 def test_what_nobody_heard_is_said_again(short_folder: Path) -> None:
     """A message to a broker that has closed the line and gone reaches the one that is there now."""
     with own_broker(short_folder) as first:
+        assert first.pid is not None
         line = line_to(first.url)
         line.see_through()
+        os.kill(first.pid, signal.SIGSTOP)
+        assert line.shout()
+        os.kill(first.pid, signal.SIGKILL)
     with own_broker(short_folder) as second, dispatchers(second.url) as listeners:
-        line.shout()
         line.see_through()
         assert listeners.hear(PATIENCE_S)
         assert line.shout()
@@ -90,7 +94,11 @@ def test_a_broker_that_hangs_holds_up_no_ring_on_an_open_line(private_broker: Se
         assert listeners.hear(PATIENCE_S)
         eventually(lambda: not doorbell._line._in_use.locked())
         with stopped(private_broker):
+            doorbell.ring(Bell.DELIVER)
+            eventually(doorbell._line._in_use.locked)
+            begun = time.monotonic()
             assert slow_ring(doorbell, 1_000, Bell.DELIVER) < AT_ONCE_S
+            assert time.monotonic() - begun < ANSWER_S / 2
         assert listeners.hear(PATIENCE_S)
         assert listeners.hear(PATIENCE_S)
         assert not listeners.hear(0.1)

@@ -34,6 +34,20 @@ def test_texts_are_told_apart() -> None:
 @pytest.mark.parametrize(
     ("text", "language"),
     [
+        ("Heeft uw stad een park of een plein waar ouderen elkaar ontmoeten?", "nl"),
+        ("Een gemeente wil weten of bewoners zelf energie opwekken op daken of velden", "nl"),
+        ("Cursus voor jongeren of ouderen over vaardigheden, thuis of in de bibliotheek", "nl"),
+        ("Vi vil have flere grønne tage og have bedre cykelstier i byen", "da"),
+    ],
+)
+def test_words_that_english_shares_do_not_make_a_text_english(text: str, language: str) -> None:
+    """Dutch says "of" for "or", and Danish "have" for "get", as often as English does."""
+    assert detect(text) == language
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
         ("학습", "ko"),
         ("The 평생학습 festival of our city, where all schools and libraries take part", "en"),
         ("生涯学習のまち", "ja"),
