@@ -16,6 +16,8 @@ from tests.servers import Server
 from twinning.errors import TooMany
 
 KEY = "0198c0de-0000-7000-8000-00000000000a"
+# In a window that slides by a minute a test would now and then see some of a rate come back.
+DAY_S = 86_400
 
 
 async def taken(counter: Rates, most: int, key: str = KEY) -> int:
@@ -42,7 +44,7 @@ def test_processes_count_together(broker: Server, rate: int, idle: int) -> None:
     """Two that share a broker let through one rate between them; at most a handful lies idle with one."""
 
     async def job() -> tuple[int, int]:
-        one, other = Rates(rate, broker.url), Rates(rate, broker.url)
+        one, other = (Rates(rate, broker.url, DAY_S) for _ in range(2))
         first = sum([await taken(each, 1) for each in (one, other, one)])
         return first + await taken(one, 2 * rate), await taken(other, 2 * rate)
 
@@ -77,7 +79,7 @@ def test_most_requests_ask_nobody(broker: Server, rate: int) -> None:
     """Requests are taken from the broker by the handful, so few of them look at it."""
 
     async def job() -> int:
-        counter = Rates(rate, broker.url)
+        counter = Rates(rate, broker.url, DAY_S)
         asked = 0
         ask = counter._ask
 
@@ -106,7 +108,7 @@ def test_without_a_broker_each_process_counts_alone(private_broker: Server, stat
         os.kill(private_broker.pid, signal.SIGSTOP)
 
     async def job() -> tuple[int, float]:
-        counter = Rates(120, urls[state])
+        counter = Rates(120, urls[state], DAY_S)
         longest, begun = 0.0, time.perf_counter()
         let_in = 0
         for _ in range(200):
@@ -136,7 +138,7 @@ def test_a_broker_that_goes_gives_nothing_away(
     pid = private_broker.pid
 
     async def job() -> tuple[int, int, int]:
-        counter, fresh = Rates(60, private_broker.url), Rates(60, private_broker.url)
+        counter, fresh = (Rates(60, private_broker.url, DAY_S) for _ in range(2))
         there = await taken(counter, 40)
         os.kill(pid, signal.SIGSTOP)
         away = await taken(counter, 100)
