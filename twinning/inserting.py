@@ -72,11 +72,11 @@ def _insert(
     connection = session.connection()
     kind = _RowByRow if is_sqlite(session) else _AsJson
     statement = _inserting(kind, table_of(model), connection.dialect, tuple(rows[0]), standing)
-    together: list[_Ready] | None = session.info.get("together")
-    if together is None:
+    ready: list[_Ready] | None = session.info.get("together")
+    if ready is None:
         connection.exec_driver_sql(statement.text, statement.parameters(rows))
     else:
-        together.append((statement.text, statement.parameters(rows)["rows"]))
+        ready.append((statement.text, statement.parameters(rows)["rows"]))
 
 
 @contextmanager

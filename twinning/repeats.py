@@ -24,6 +24,8 @@ from twinning.dialects import Id, first_of_each
 from twinning.inserting import insert_all, put_all
 from twinning.many_rows import table_of
 
+# The listings of a transaction, each with the marks that it is to bear and those that the table has of it.
+_Marked = dict[str, tuple[Sequence[int], Sequence[int]]]
 # Two texts that share so much of their words, in order, say nearly the same.
 NEARLY: Final = 0.8
 MARKS: Final = 4
@@ -97,7 +99,7 @@ def is_marked(session: Session, listing_id: str) -> bool:
 
 def sharing_now(session: Session, listing_id: str) -> list[str]:
     """Give the ids of a few others that share a mark with one, of those marked in this transaction alone."""
-    marked: dict[str, tuple[Sequence[int], Sequence[int]]] = session.info["marks"]
+    marked: _Marked = session.info["marks"]
     mine = frozenset(marked[listing_id][0])
     others = (
         other for other, (marks, _) in marked.items() if other != listing_id and mine.intersection(marks)
@@ -144,7 +146,7 @@ def mark(session: Session, listing_id: str, marks: Sequence[int], was: Sequence[
 
     What it had is told from its words, so that nothing has to find a listing's marks by the listing.
     """
-    marked: dict[str, tuple[Sequence[int], Sequence[int]]] = session.info.setdefault("marks", {})
+    marked: _Marked = session.info.setdefault("marks", {})
     # Of what changes twice in a transaction the table has only the first.
     stored = marked[listing_id][1] if listing_id in marked else was
     marked[listing_id] = (marks, stored)
@@ -153,7 +155,7 @@ def mark(session: Session, listing_id: str, marks: Sequence[int], was: Sequence[
 
 def _write(session: Session) -> None:
     """Write the transaction's marks at once, for an import's sake."""
-    marked: dict[str, tuple[Sequence[int], Sequence[int]]] = session.info.pop("marks")
+    marked: _Marked = session.info.pop("marks")
     gone: list[dict[str, Any]] = []
     new: list[dict[str, Any]] = []
     more: list[dict[str, Any]] = []
