@@ -41,7 +41,7 @@ def open_engine(url: str) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    engine = create(
+    return create(
         url,
         pool_size=10,
         max_overflow=30,
@@ -52,8 +52,6 @@ def open_engine(url: str) -> Engine:
             f"-c idle_in_transaction_session_timeout=120000 -c lock_timeout={LOCK_TIMEOUT_MS}",
         },
     )
-    event.listen(engine, "begin", _begin_postgresql)
-    return engine
 
 
 def _encode(value: Any) -> str:
@@ -68,20 +66,17 @@ def snapshots(engine: Engine) -> Engine:
 
 
 def passing(engine: Engine) -> Engine:
-    """Give the same connections, whose commits wait for no disk: the last of them may be lost with the power.
+    """Give the same connections, whose commits wait for no disk where that is as good.
 
-    The next commit of anybody else, which does wait, brings those before it along.
+    SQLite's are lost with the power alone, and with it everybody who could know of them; the next commit
+    that does wait brings those before it along. PostgreSQL's always wait: its server may crash while
+    whoever acted upon a commit lives on, and would find that it never was.
     """
     return engine.execution_options(durable=False)
 
 
 def _is_durable(connection: Connection) -> bool:
     return bool(connection.get_execution_options().get("durable", True))
-
-
-def _begin_postgresql(connection: Connection) -> None:
-    if not _is_durable(connection):
-        connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.faults.checking import Tell, check
-from tests.faults.house import house
+from tests.faults.house import LONG_LEASE, house
 from tests.faults.parts import Part
 from tests.faults.postgres import OwnPostgres
-from tests.faults.settling import assert_as_from_nothing, refresh, wait_until_done
+from tests.faults.settling import assert_as_from_nothing, refresh, wait_until_delivered, wait_until_done
 from tests.faults.writing import Writing, settle_in
+from tests.receiver import Manner
 
 pytestmark = [
     pytest.mark.faults,
@@ -27,6 +28,7 @@ pytestmark = [
 # Longer than a lease and a webhook's time-out; an API client would wait for ten seconds.
 HUNG_S = 4.0
 HUNG_LONG_S = 10.0
+ANSWER_S = 0.5
 
 
 @pytest.mark.parametrize("fault", ["restarted at once", "session killed", "hung"])
@@ -67,3 +69,21 @@ def test_nothing_acknowledged_is_missing_after_a_crash_of_the_database(
         assert struck > 0
         workers: tuple[Part, ...] = (one.api, *one.workers)
         assert all(part.runs for part in workers)
+
+
+def test_what_is_in_the_air_when_the_database_crashes_is_known_to_it_afterwards(
+    breakable_postgres: OwnPostgres, short_folder: Path, tell: Tell
+) -> None:
+    """A server that crashes while a receiver answers has not forgotten who took what: it is sent once."""
+    with house(short_folder, breakable_postgres.url, **LONG_LEASE) as one:
+        one.receiver.behave("/hooks", Manner(delay_s=ANSWER_S))
+        one.start(one.broker, one.api, one.dispatcher)
+        one.subscribe()
+        one.make("/cities", {"name": "Cork", "country": "IE"})
+        one.receiver.wait_for(1)
+        breakable_postgres.kill_a_session()
+        wait_until_delivered(one)
+        verdict = check(one)
+        tell(verdict, "crashed with a webhook in the air")
+        assert verdict.flaws == {}
+        assert len(one.receiver.got()) == verdict.events == 1
