@@ -6,7 +6,7 @@ from functools import cache
 from itertools import starmap
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, bindparam, or_, sql
+from sqlalchemy import ARRAY, Select, String, any_, bindparam, or_, sql
 from sqlmodel import Session, col, select
 
 from twinning import repeats
@@ -150,8 +150,11 @@ def _alike() -> Select[Any]:
 
 @cache
 def _named() -> Select[Any]:
-    """Build the statement once that reads what these listings say."""
-    return _saying().where(col(Listing.id).in_(bindparam("ids", expanding=True)))
+    """Build the statement once that reads what these listings say, on PostgreSQL: a list is one value there.
+
+    A place for each of a hundred would make another text of it every time, for the driver to take to pieces.
+    """
+    return _saying().where(col(Listing.id) == any_(bindparam("ids", type_=ARRAY(String))))
 
 
 def _saying() -> Select[Any]:

@@ -9,8 +9,10 @@ repeated, since nobody knows what became of it: all are told.
 """
 
 import threading
+from asyncio import AbstractEventLoop
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -24,6 +26,9 @@ from twinning.database import Database
 from twinning.dialects import would_wait
 
 MOST_TOGETHER: Final = 64
+# A loop that has come round so often since answers went out has heard of those who ask again at once.
+TURNS: Final = 3
+LONGEST_TURNS_S: Final = 0.05
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +54,7 @@ class Scribe:
         self._changed = threading.Condition()
         self._waiting: deque[Waiting] = deque()
         self._thread: threading.Thread | None = None
+        self._is_turning = False
         self._closed = False
 
     async def write(self, work: Work, foreseen: Foreseen) -> Response | None:
@@ -82,10 +88,28 @@ class Scribe:
                 for one in group:
                     one.error, one.answer = one.error or error, None
             hand_over(group)
+            self._let_turn(group[0].loop)
+
+    def _let_turn(self, loop: AbstractEventLoop) -> None:
+        """Have nothing taken before a loop has come round: those who are answered together come together."""
+        self._is_turning = True
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(self._turn, loop, TURNS)
+
+    def _turn(self, loop: AbstractEventLoop, left: int) -> None:
+        """Come round once more, or say that it was the last time; in the loop."""
+        if left:
+            loop.call_soon(self._turn, loop, left - 1)
+            return
+        with self._changed:
+            self._is_turning = False
+            self._changed.notify()
 
     def _take(self) -> list[Waiting]:
         """Wait for writes, and take all there are; nothing is taken any more when the scribe is closed."""
         with self._changed:
+            # A loop that has ended, or is held up, is not waited for.
+            self._changed.wait_for(lambda: not self._is_turning, LONGEST_TURNS_S)
             self._changed.wait_for(lambda: self._waiting or self._closed)
             return [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_TOGETHER))]
 

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rules of when writes are taken: who is answered together comes together, and nobody waits in vain."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import event
+from sqlmodel import Session
+from starlette.responses import Response
+
+from services.api.foresight import Foreseen
+from services.api.grouping import LONGEST_TURNS_S, TURNS, Scribe
+from twinning.database import Database
+
+WRITERS = 12
+TIMES = 20
+NOBODY = Foreseen("asem_nobody", None, None)
+
+
+@pytest.fixture
+def scribe(database: Database) -> Iterator[Scribe]:
+    """A scribe of a database, who goes when the test is over."""
+    scribe = Scribe(database)
+    yield scribe
+    scribe.close()
+
+
+def _nothing(_session: Session) -> Response:
+    return Response(b"done")
+
+
+def test_who_is_answered_together_is_written_together(database: Database, scribe: Scribe) -> None:
+    """Writers who ask again as soon as they are answered share each commit, whoever of them is the first."""
+    committed: list[object] = []
+
+    async def write(number: int) -> None:
+        for _ in range(TIMES):
+            assert await scribe.write(_nothing, NOBODY)
+            # Some are a little slower to come again, as those are who are heard through a socket.
+            for _ in range(number % TURNS):
+                await asyncio.sleep(0)
+
+    async def all_of_them() -> None:
+        await asyncio.gather(*map(write, range(WRITERS)))
+
+    event.listen(database.engine, "commit", committed.append)
+    asyncio.run(all_of_them())
+
+    # More, where the first of all were few, or the loop was held up for long.
+    assert TIMES <= len(committed) <= TIMES + 3
+
+
+def test_a_loop_that_has_ended_is_not_waited_for(scribe: Scribe) -> None:
+    """Whoever comes after those whose loop is gone is written as ever."""
+
+    async def write(name: str) -> Response | None:
+        return await asyncio.wait_for(scribe.write(lambda _: Response(name), NOBODY), 20)
+
+    answers = [asyncio.run(write(name)) for name in ("Suwon", "Porto", "Cork")]
+
+    assert [answer and answer.body for answer in answers] == [b"Suwon", b"Porto", b"Cork"]
+
+
+def test_a_loop_that_is_held_up_delays_nobody_for_long(scribe: Scribe) -> None:
+    """What waits is taken soon, however long a loop takes to come round."""
+    begun: list[float] = []
+
+    def note(_session: Session) -> Response:
+        begun.append(time.monotonic())
+        return Response(b"done")
+
+    async def write_twice() -> float:
+        assert await scribe.write(note, NOBODY)
+        second = asyncio.create_task(scribe.write(note, NOBODY))
+        await asyncio.sleep(0)
+        held_at = time.monotonic()
+        # Nothing else runs in this loop meanwhile, such as what it has to say to the scribe.
+        time.sleep(40 * LONGEST_TURNS_S)  # noqa: ASYNC251
+        assert await second
+        return held_at
+
+    held_at = asyncio.run(write_twice())
+
+    assert begun[1] - held_at < 20 * LONGEST_TURNS_S
+
+
+def test_a_scribe_goes_without_its_loop(database: Database) -> None:
+    """Who is told to go while a loop has yet to come round goes at once."""
+    scribe = Scribe(database)
+
+    async def write_and_close() -> float:
+        assert await scribe.write(_nothing, NOBODY)
+        begun = time.monotonic()
+        # The loop waits for the scribe, who therefore must not wait for the loop.
+        scribe.close()
+        return time.monotonic() - begun
+
+    assert asyncio.run(write_and_close()) < 5
