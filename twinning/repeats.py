@@ -82,7 +82,8 @@ def _smallest(numbers: Sequence[int]) -> list[int]:
 
 def is_repeat(text: str, other: str) -> bool:
     """Say whether two texts are nearly the same, word by word."""
-    similarity = Indel.normalized_similarity(_encoded(text), _encoded(other), score_cutoff=NEARLY)
+    words, others = _remembered(text), _remembered(other)
+    similarity = Indel.normalized_similarity(words, others, score_cutoff=NEARLY)
     return similarity >= NEARLY
 
 
@@ -101,10 +102,8 @@ def sharing_now(session: Session, listing_id: str) -> list[str]:
     """Give the ids of a few others that share a mark with one, of those marked in this transaction alone."""
     marked: _Marked = session.info["marks"]
     mine = frozenset(marked[listing_id][0])
-    others = (
-        other for other, (marks, _) in marked.items() if other != listing_id and mine.intersection(marks)
-    )
-    return list(islice(others, MOST))
+    sharing = (other for other, (marks, _) in marked.items() if not mine.isdisjoint(marks))
+    return list(islice((other for other in sharing if other != listing_id), MOST))
 
 
 def sharing() -> Select[Any]:
@@ -187,6 +186,10 @@ def _encoded(text: str) -> list[bytes]:
     if _MICRO in western:
         return [word.encode() for word in _words(text)]
     return western.replace(_SHARP_S, b"ss").translate(_WESTERN).decode("latin-1").encode().split()
+
+
+# What is compared with one text is soon compared with another: those that bear a mark are few and the same.
+_remembered: Final = lru_cache(maxsize=64)(_encoded)
 
 
 def _words(text: str) -> list[str]:
