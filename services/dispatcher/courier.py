@@ -196,11 +196,14 @@ class Courier:
 
     def _turn(self, outcomes: list[Outcome], room: int, *, rung: bool) -> _Turn:
         """Write outcomes and take new deliveries in one transaction; where nobody has rung, look first."""
+        if not outcomes and not room:
+            # Nothing can be taken before something lands, which rings.
+            return _Turn()
         self._look_at_the_clock()
         if not outcomes and not rung:
             with self._database.snapshot() as session:
                 first = next_due(session)
-            if not room or not _is_due(first):
+            if not _is_due(first):
                 return _Turn(next_due=first)
         # What is forgotten with the power is only sent again: it need not be on the disk before it is sent.
         with self._database.transaction(durable=bool(outcomes)) as session:

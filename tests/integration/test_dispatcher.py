@@ -239,6 +239,27 @@ def test_what_is_due_soon_waits_for_no_scan_and_no_answer(database: Database, re
     assert 0 <= at - due_at.timestamp() < 2
 
 
+def test_a_courier_with_full_hands_looks_for_nothing(
+    database: Database, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who may take no more asks the database nothing until something has landed, and then takes the next."""
+    monkeypatch.setattr("services.dispatcher.courier.MOST_IN_AIR", 1)
+    slow, soon = subscribe(database, receiver.url("/slow")), subscribe(database, receiver.url("/soon"))
+    receiver.behave("/slow", Manner(delay_s=1.5))
+    begun: list[object] = []
+    with courier(database, settings_for(database.url)):
+        ping(database, [slow])
+        receiver.wait_for(1)
+        ping(database, [soon])
+        look = begun.append
+        event.listen(database.engine, "begin", look)
+        receiver.wait_for(2)
+        event.remove(database.engine, "begin", look)
+
+    assert [one.path for one in receiver.got()] == ["/slow", "/soon"]
+    assert len(begun) <= 5
+
+
 def test_an_ailing_endpoint_is_asked_one_at_a_time(database: Database, receiver: Receiver) -> None:
     """After some failures in a row an endpoint has one delivery in the air, until it answers again."""
     row = subscribe(database, receiver.url("/a"))
