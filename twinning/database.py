@@ -140,7 +140,7 @@ class Database:
     def writing(self, *, durable: bool = True) -> Session:
         """Open a transaction that its owner ends: by `commit`, or by closing it, which undoes it.
 
-        One that is not `durable` outlives the end of any process, and not that of the machine's power.
+        One that is not `durable` outlives the end of any process, and need not outlive the machine's power.
         """
         bind = self.engine if durable else self._passing
         return Session(bind, expire_on_commit=False, info={"vault": self.vault})

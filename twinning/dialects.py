@@ -19,6 +19,7 @@ from sqlalchemy import (
     Select,
     String,
     Table,
+    any_,
     bindparam,
     cast,
     exists,
@@ -81,6 +82,16 @@ def holds(session: Session, column: Any, value: str) -> ColumnElement[bool]:
         each = func.json_each(column).table_valued("value")
         return exists(select(1).select_from(each).where(each.c.value == value))
     return cast(column, JSONB).contains([value])
+
+
+def one_of(column: Any, parameter: str) -> ColumnElement[bool]:
+    """Ask PostgreSQL whether a column is one of some values, given as one parameter.
+
+    With a place for each the statement would be another one for any number of them, compiled anew by
+    SQLAlchemy and taken to pieces by the driver.
+    """
+    is_one: ColumnElement[bool] = column == any_(bindparam(parameter, type_=postgresql.ARRAY(column.type)))
+    return is_one
 
 
 def first_of_each(value: Any, row: Any, most: int) -> Select[Any]:

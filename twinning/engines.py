@@ -68,8 +68,8 @@ def snapshots(engine: Engine) -> Engine:
 def passing(engine: Engine) -> Engine:
     """Give the same connections, whose commits wait for no disk where that is as good.
 
-    SQLite's are lost with the power alone, and with it everybody who could know of them; the next commit
-    that does wait brings those before it along. PostgreSQL's always wait: its server may crash while
+    SQLite's are lost with the power alone, and with it every process that could know of them; the next
+    commit that does wait brings those before it along. PostgreSQL's always wait: its server may crash while
     whoever acted upon a commit lives on, and would find that it never was.
     """
     return engine.execution_options(durable=False)

@@ -6,12 +6,12 @@ from functools import cache
 from itertools import starmap
 from typing import Any, NamedTuple
 
-from sqlalchemy import ARRAY, Select, String, any_, bindparam, or_, sql
+from sqlalchemy import Select, or_, sql
 from sqlmodel import Session, col, select
 
 from twinning import repeats
 from twinning.cities import City
-from twinning.dialects import holds, is_sqlite
+from twinning.dialects import holds, is_sqlite, one_of
 from twinning.keys import Caller
 from twinning.listing_shapes import Like
 from twinning.listings import WRITTEN, Listing, ListingCreate, kind_of, written, written_by
@@ -150,11 +150,8 @@ def _alike() -> Select[Any]:
 
 @cache
 def _named() -> Select[Any]:
-    """Build the statement once that reads what these listings say, on PostgreSQL: a list is one value there.
-
-    A place for each of a hundred would make another text of it every time, for the driver to take to pieces.
-    """
-    return _saying().where(col(Listing.id) == any_(bindparam("ids", type_=ARRAY(String))))
+    """Build the statement once that reads what these listings say; for PostgreSQL alone."""
+    return _saying().where(one_of(col(Listing.id), "ids"))
 
 
 def _saying() -> Select[Any]:

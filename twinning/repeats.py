@@ -29,6 +29,8 @@ _Marked = dict[str, tuple[Sequence[int], Sequence[int]]]
 # Two texts that share so much of their words, in order, say nearly the same.
 NEARLY: Final = 0.8
 MARKS: Final = 4
+# A text of this length takes some 300 kB as its words, at most.
+LONGEST_REMEMBERED: Final = 4_000
 # Who sends one text a hundred times hears of the first few.
 MOST: Final = 5
 # In scripts without blanks each letter is a word.
@@ -82,8 +84,7 @@ def _smallest(numbers: Sequence[int]) -> list[int]:
 
 def is_repeat(text: str, other: str) -> bool:
     """Say whether two texts are nearly the same, word by word."""
-    words, others = _remembered(text), _remembered(other)
-    similarity = Indel.normalized_similarity(words, others, score_cutoff=NEARLY)
+    similarity = Indel.normalized_similarity(_compared(text), _compared(other), score_cutoff=NEARLY)
     return similarity >= NEARLY
 
 
@@ -188,7 +189,14 @@ def _encoded(text: str) -> list[bytes]:
     return western.replace(_SHARP_S, b"ss").translate(_WESTERN).decode("latin-1").encode().split()
 
 
-# What is compared with one text is soon compared with another: those that bear a mark are few and the same.
+def _compared(text: str) -> list[bytes]:
+    """Give the words of a text that is compared, remembered unless it is long.
+
+    Who is compared with one is soon compared with another: the oldest few that bear a mark.
+    """
+    return _remembered(text) if len(text) <= LONGEST_REMEMBERED else _encoded(text)
+
+
 _remembered: Final = lru_cache(maxsize=64)(_encoded)
 
 

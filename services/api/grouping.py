@@ -12,7 +12,6 @@ import threading
 from asyncio import AbstractEventLoop
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -26,7 +25,8 @@ from twinning.database import Database
 from twinning.dialects import would_wait
 
 MOST_TOGETHER: Final = 64
-# A loop that has come round so often since answers went out has heard of those who ask again at once.
+# A loop that has come round so often since answers went out has heard of those who ask again at once; one
+# that is held up is not waited for longer.
 TURNS: Final = 3
 LONGEST_TURNS_S: Final = 0.05
 
@@ -54,7 +54,8 @@ class Scribe:
         self._changed = threading.Condition()
         self._waiting: deque[Waiting] = deque()
         self._thread: threading.Thread | None = None
-        self._is_turning = False
+        # How many were answered last, until the loop has come round.
+        self._answered = 0
         self._closed = False
 
     async def write(self, work: Work, foreseen: Foreseen) -> Response | None:
@@ -67,7 +68,8 @@ class Scribe:
                 self._thread = threading.Thread(target=self._go_on, name="scribe", daemon=True)
                 self._thread.start()
             self._waiting.append(one)
-            self._changed.notify()
+            if self._have_gathered():
+                self._changed.notify()
         return await one.future
 
     def close(self) -> None:
@@ -88,13 +90,20 @@ class Scribe:
                 for one in group:
                     one.error, one.answer = one.error or error, None
             hand_over(group)
-            self._let_turn(group[0].loop)
+            self._let_turn(group)
 
-    def _let_turn(self, loop: AbstractEventLoop) -> None:
-        """Have nothing taken before a loop has come round: those who are answered together come together."""
-        self._is_turning = True
-        with suppress(RuntimeError):
+    def _let_turn(self, group: Sequence[Waiting]) -> None:
+        """Have as many gather as were answered, or else the loop come round, before anything is taken.
+
+        A process has one loop; of several one would be waited for.
+        """
+        loop = group[0].loop
+        self._answered = len(group)
+        try:
             loop.call_soon_threadsafe(self._turn, loop, TURNS)
+        except RuntimeError:
+            # It is closed, and nobody in it will ask again.
+            self._answered = 0
 
     def _turn(self, loop: AbstractEventLoop, left: int) -> None:
         """Come round once more, or say that it was the last time; in the loop."""
@@ -102,16 +111,20 @@ class Scribe:
             loop.call_soon(self._turn, loop, left - 1)
             return
         with self._changed:
-            self._is_turning = False
+            self._answered = 0
             self._changed.notify()
 
     def _take(self) -> list[Waiting]:
         """Wait for writes, and take all there are; nothing is taken any more when the scribe is closed."""
         with self._changed:
-            # A loop that has ended, or is held up, is not waited for.
-            self._changed.wait_for(lambda: not self._is_turning, LONGEST_TURNS_S)
+            self._changed.wait_for(lambda: self._have_gathered() or self._closed, LONGEST_TURNS_S)
+            self._answered = 0
             self._changed.wait_for(lambda: self._waiting or self._closed)
             return [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_TOGETHER))]
+
+    def _have_gathered(self) -> bool:
+        """Say whether as many wait as were answered last."""
+        return len(self._waiting) >= self._answered
 
     def _write(self, group: Sequence[Waiting]) -> None:
         """Do a group's writes in one transaction and commit it."""

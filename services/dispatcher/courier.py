@@ -205,7 +205,7 @@ class Courier:
                 first = next_due(session)
             if not _is_due(first):
                 return _Turn(next_due=first)
-        # What is forgotten with the power is only sent again: it need not be on the disk before it is sent.
+        # What is forgotten with the power alone is only sent again: it need not be on the disk before that.
         with self._database.transaction(durable=bool(outcomes)) as session:
             if outcomes:
                 settle(session, outcomes)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -44,10 +45,12 @@ class OwnPostgres:
 
     def kill_a_session(self) -> None:
         """Kill -9 one backend: PostgreSQL then ends all others, too, and recovers from its log."""
-        with psycopg.connect(libpq(self.url)) as admin:
+        with psycopg.connect(libpq(self.url), autocommit=True) as admin:
             row = admin.execute(OTHERS).fetchone()
-        assert row is not None
-        os.kill(row[0], signal.SIGKILL)
+            assert row is not None
+            os.kill(row[0], signal.SIGKILL)
+            # Until it has noticed it goes on taking connections, which then end with all the others.
+            eventually(lambda: _is_broken(admin), "PostgreSQL has noticed")
         eventually(self.accepts, "PostgreSQL answers")
 
     def hang(self, seconds: float) -> None:
@@ -101,6 +104,13 @@ class OwnPostgres:
         if self._again is not None and self._again.poll() is None:
             self._again.send_signal(signal.SIGINT)
             self._again.wait(10)
+
+
+def _is_broken(connection: psycopg.Connection[Any]) -> bool:
+    """Say whether a connection has been ended from the other side."""
+    with suppress(psycopg.OperationalError):
+        connection.execute("SELECT 1")
+    return connection.broken
 
 
 @contextmanager

@@ -75,7 +75,7 @@ def test_what_is_in_the_air_when_the_database_crashes_is_known_to_it_afterwards(
     breakable_postgres: OwnPostgres, short_folder: Path, tell: Tell
 ) -> None:
     """A server that crashes while a receiver answers has not forgotten who took what: it is sent once."""
-    with house(short_folder, breakable_postgres.url, **LONG_LEASE) as one:
+    with house(short_folder, breakable_postgres.url, **LONG_LEASE, WEBHOOK_TIMEOUT_S="5") as one:
         one.receiver.behave("/hooks", Manner(delay_s=ANSWER_S))
         one.start(one.broker, one.api, one.dispatcher)
         one.subscribe()
