@@ -33,3 +33,12 @@ def test_marks_are_those_that_were_stored_before(text: str) -> None:
     known = [int.from_bytes(blake2b(each, digest_size=8).digest(), "big") >> 1 for each in spoken]
 
     assert list(repeats.marks_of("city", "need", text)) == known
+
+
+def test_long_texts_are_not_remembered() -> None:
+    """What takes megabytes as words is taken apart for each comparison, and then let go."""
+    long = "図書館と学校" * repeats.LONGEST_REMEMBERED
+    before = repeats._remembered.cache_info().currsize
+
+    assert repeats.is_repeat(long, long + "町")
+    assert repeats._remembered.cache_info().currsize == before
