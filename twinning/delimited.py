@@ -61,7 +61,7 @@ def _rows(reader: Any, before: int) -> Iterator[Row]:
         number += 1
         if header is None:
             header = Header(cells, line)
-        elif row := header.row(number, line, [bare(cell) if cell[:1] == "'" else cell for cell in cells]):
+        elif row := header.row(number, line, cells, bare):
             yield row
 
 

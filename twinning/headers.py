@@ -2,7 +2,7 @@
 """The first row of a table: which columns it names, and how the rows below are read by them."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from twinning.columns import COLUMNS, KIND, REF, Column, WrongCell, typed
@@ -35,13 +35,20 @@ class Header:
     def _pairs(self) -> Iterator[tuple[str, Column | None]]:
         return zip(self.names, self._columns, strict=True)
 
-    def row(self, number: int, line: int, cells: Sequence[Any]) -> Row | None:
-        """Read a row; None for a blank one. An empty cell says nothing, and its field is left out."""
+    def row(
+        self, number: int, line: int, cells: Sequence[Any], bare: Callable[[str], str] | None = None
+    ) -> Row | None:
+        """Read a row; None for a blank one. An empty cell says nothing, and its field is left out.
+
+        `bare` takes off what was put before a cell, an apostrophe.
+        """
         fields: dict[str, Any] = {}
         flaws: list[Wrong] = []
         # Most columns are empty in most rows, and so are passed over first.
         for place in [place for place, cell in enumerate(cells) if cell is not None and cell != ""]:
             cell = cells[place]
+            if bare is not None and cell[0] == "'":
+                cell = bare(cell)
             if isinstance(cell, str) and not cell.strip():
                 continue
             if place >= len(self.names) or not self.names[place]:
