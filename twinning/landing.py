@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from sqlmodel import Session
 
-from twinning import announcements, cities, listing_batches, listings
+from twinning import announcements, cities, listing_batches, listings, repeats
 from twinning.cities import City
 from twinning.city_shapes import CityCreate
 from twinning.columns import CITY_REF, REF
@@ -21,6 +21,7 @@ from twinning.keys import Caller
 from twinning.lifecycle import Hand, state_after
 from twinning.listings import Listing, ListingCreate
 from twinning.records import CITY, Record
+from twinning.repeats import MarksOf
 from twinning.rows import Row, Wrong, wrong
 from twinning.terms import ListingState, Role
 
@@ -82,6 +83,7 @@ def land(
     *,
     moderation: bool,
     at_the_end: bool = False,
+    marks_of: MarksOf = repeats.marks_of,
 ) -> Landed:
     """Land some rows as a caller may; at the end of the file nothing waits for a city any more."""
     landed = Landed()
@@ -91,7 +93,7 @@ def land(
             _try_city(session, caller, record, known, seen, landed)
     session.flush()
     placed = _mine(caller, _placed(records, known, seen, landed, at_the_end=at_the_end), landed)
-    _land_listings(session, caller.hand(moderation=moderation), placed, landed)
+    _land_listings(session, caller.hand(moderation=moderation), placed, landed, marks_of)
     return landed
 
 
@@ -190,7 +192,9 @@ def _mine(caller: Caller, placed: Sequence[tuple[Record, City]], landed: Landed)
     return mine
 
 
-def _land_listings(session: Session, hand: Hand, mine: Sequence[tuple[Record, City]], landed: Landed) -> None:
+def _land_listings(
+    session: Session, hand: Hand, mine: Sequence[tuple[Record, City]], landed: Landed, marks_of: MarksOf
+) -> None:
     there = listing_batches.references_of(
         session, ((city.id, record.kind, record.ref) for record, city in mine)
     )
@@ -213,7 +217,8 @@ def _land_listings(session: Session, hand: Hand, mine: Sequence[tuple[Record, Ci
                 new.append((city, wanted))
         except (Conflict, Forbidden, Invalid) as error:
             landed.refuse(record, "state", wanted.state, error.detail)
-    shown = listing_batches.register_all(session, [(city.id, wanted) for city, wanted in new], hand)
+    rows = [(city.id, wanted) for city, wanted in new]
+    shown = listing_batches.register_all(session, rows, hand, marks_of)
     for (city, wanted), listing_shown in zip(new, shown, strict=True):
         announcements.listing_registered(session, city.country, listing_shown, wanted.model_fields_set)
     landed.created += len(new)

@@ -8,7 +8,7 @@ shares one is compared word by word. So the cost does not grow with the number o
 
 import re
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cache, lru_cache
 from hashlib import blake2b
 from itertools import islice, pairwise
@@ -24,6 +24,8 @@ from twinning.dialects import Id, first_of_each
 from twinning.inserting import insert_all, put_all
 from twinning.many_rows import table_of
 
+# Gives the marks of a text, by its city and kind.
+MarksOf = Callable[[str, str, str], Sequence[int]]
 # The listings of a transaction, each with the marks that it is to bear and those that the table has of it.
 _Marked = dict[str, tuple[Sequence[int], Sequence[int]]]
 # Two texts that share so much of their words, in order, say nearly the same.
@@ -64,10 +66,15 @@ class ListingMark(SQLModel, table=True):
 def marks_of(city_id: str, kind: str, text: str) -> tuple[int, ...]:
     """Mark a text of a city's practice or need."""
     words = _encoded(text)
-    # Without a step of ours for each pair: of all that an import reckons for a listing this is the most.
+    # Without a step of ours for each pair.
     pairs = list(map(zlib.crc32, map(b" ".join, pairwise(words)))) or [zlib.crc32(b" ".join(words))]
-    spoken = (f"{city_id}/{kind}/{number}".encode() for number in _smallest(pairs))
-    return tuple(int.from_bytes(blake2b(each, digest_size=8).digest(), "big") >> 1 for each in spoken)
+    return spread(city_id, kind, _smallest(pairs))
+
+
+def spread(city_id: str, kind: str, sums: Sequence[int]) -> tuple[int, ...]:
+    """Make marks of the smallest sums of a text's neighbouring words: others for each city and kind."""
+    named = (f"{city_id}/{kind}/{number}".encode() for number in sums)
+    return tuple(int.from_bytes(blake2b(each, digest_size=8).digest(), "big") >> 1 for each in named)
 
 
 # For those who ask of the same text twice in a moment, as is done for writes in company.
@@ -179,14 +186,23 @@ def _forgetting() -> Delete:
 
 
 def _encoded(text: str) -> list[bytes]:
-    """Give the words of a text in UTF-8; in Western letters, as most texts are, without a search for them."""
+    """Give the words of a text in UTF-8."""
+    return spoken(text).split()
+
+
+def spoken(text: str) -> bytes:
+    """Lay out the words of a text in UTF-8, parted by blanks.
+
+    In Western letters, as most texts are, they are told without a search for them.
+    """
     try:
         western = text.encode("latin-1")
     except UnicodeEncodeError:
         western = _MICRO
     if _MICRO in western:
-        return [word.encode() for word in _words(text)]
-    return western.replace(_SHARP_S, b"ss").translate(_WESTERN).decode("latin-1").encode().split()
+        return " ".join(_words(text)).encode()
+    folded = western.replace(_SHARP_S, b"ss").translate(_WESTERN)
+    return folded if text.isascii() else folded.decode("latin-1").encode()
 
 
 def _compared(text: str) -> list[bytes]:

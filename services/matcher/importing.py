@@ -13,6 +13,7 @@ from sqlmodel import Session
 
 from services import units
 from services.matcher.file_reading import AT_ONCE, Batch, Reading
+from services.matcher.marking import marks_of
 from twinning import audit, imports, landing, outbox, work
 from twinning.audit import Actor
 from twinning.database import HELD, Database, now
@@ -182,7 +183,13 @@ def _land(session: Session, row: Import, batch: Batch, seen: Seen, *, moderation
     assert key is not None
     audit.act_for(session, Actor(key.id, key.name, Role(key.role), row.address))
     landed = landing.land(
-        session, caller_of(key), batch.records, seen, moderation=moderation, at_the_end=row.read
+        session,
+        caller_of(key),
+        batch.records,
+        seen,
+        moderation=moderation,
+        at_the_end=row.read,
+        marks_of=marks_of,
     )
     imports.put_off(session, row, landed.waiting)
     imports.refuse(session, row, {**batch.wrong, **landed.refused})

@@ -6,7 +6,10 @@ from hashlib import blake2b
 from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from services.matcher import marking
 from twinning import repeats
 
 TEXTS = (
@@ -33,6 +36,20 @@ def test_marks_are_those_that_were_stored_before(text: str) -> None:
     known = [int.from_bytes(blake2b(each, digest_size=8).digest(), "big") >> 1 for each in spoken]
 
     assert list(repeats.marks_of("city", "need", text)) == known
+
+
+@given(
+    st.text() | st.lists(st.sampled_from(["of", "The", "of,", "Łódź", "ß", "µ", "図書", "\n"])).map(" ".join)
+)
+def test_an_import_marks_as_everybody_does(text: str) -> None:
+    """The compiled loop finds the same marks in any text, those of one word or none included."""
+    assert marking.marks_of("city", "need", text) == repeats.marks_of("city", "need", text)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_known_texts_are_marked_alike(text: str) -> None:
+    """What has every kind of letter, or many words, is marked the same in an import."""
+    assert marking.marks_of("city", "need", text) == repeats.marks_of("city", "need", text)
 
 
 def test_long_texts_are_not_remembered() -> None:

@@ -9,6 +9,7 @@ import sys
 
 from services.matcher.engine import many
 from services.matcher.engine.index import MatchIndex
+from services.matcher.engine.neighbours import smallest_sums
 from services.matcher.engine.store import NEED, PRACTICE, Entry
 from services.matcher.engine.words import Vocabulary
 
@@ -40,6 +41,7 @@ def warm() -> None:
     for number in range(20):
         index.put(f"more{number}", NEED, 0, {_WORDS[0]: 1, f"new{number}": 1})
     index.needs_near(f"{PRACTICE}1")
+    smallest_sums(b"a few words", 1)
 
 
 def warm_bulk() -> None:
