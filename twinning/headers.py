@@ -40,7 +40,7 @@ class Header:
     ) -> Row | None:
         """Read a row; None for a blank one. An empty cell says nothing, and its field is left out.
 
-        `bare` takes off what was put before a cell, an apostrophe.
+        `bare`, for cells that are all texts, takes off the apostrophe that was put before one.
         """
         fields: dict[str, Any] = {}
         flaws: list[Wrong] = []

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from sqlmodel import Session
 
-from twinning import announcements, cities, listing_batches, listings, repeats
+from twinning import announcements, cities, listing_batches, listings
 from twinning.cities import City
 from twinning.city_shapes import CityCreate
 from twinning.columns import CITY_REF, REF
@@ -21,7 +21,7 @@ from twinning.keys import Caller
 from twinning.lifecycle import Hand, state_after
 from twinning.listings import Listing, ListingCreate
 from twinning.records import CITY, Record
-from twinning.repeats import MarksOf
+from twinning.repeats import SumsOf
 from twinning.rows import Row, Wrong, wrong
 from twinning.terms import ListingState, Role
 
@@ -83,9 +83,12 @@ def land(
     *,
     moderation: bool,
     at_the_end: bool = False,
-    marks_of: MarksOf = repeats.marks_of,
+    sums_of: SumsOf,
 ) -> Landed:
-    """Land some rows as a caller may; at the end of the file nothing waits for a city any more."""
+    """Land some rows as a caller may; at the end of the file nothing waits for a city any more.
+
+    `sums_of` is how the marks of new listings are reckoned, see `repeats.marks_of`.
+    """
     landed = Landed()
     known = _cities_of(session, records, hold=True)
     for record in records:
@@ -93,7 +96,7 @@ def land(
             _try_city(session, caller, record, known, seen, landed)
     session.flush()
     placed = _mine(caller, _placed(records, known, seen, landed, at_the_end=at_the_end), landed)
-    _land_listings(session, caller.hand(moderation=moderation), placed, landed, marks_of)
+    _land_listings(session, caller.hand(moderation=moderation), placed, landed, sums_of)
     return landed
 
 
@@ -193,7 +196,7 @@ def _mine(caller: Caller, placed: Sequence[tuple[Record, City]], landed: Landed)
 
 
 def _land_listings(
-    session: Session, hand: Hand, mine: Sequence[tuple[Record, City]], landed: Landed, marks_of: MarksOf
+    session: Session, hand: Hand, mine: Sequence[tuple[Record, City]], landed: Landed, sums_of: SumsOf
 ) -> None:
     there = listing_batches.references_of(
         session, ((city.id, record.kind, record.ref) for record, city in mine)
@@ -218,7 +221,7 @@ def _land_listings(
         except (Conflict, Forbidden, Invalid) as error:
             landed.refuse(record, "state", wanted.state, error.detail)
     rows = [(city.id, wanted) for city, wanted in new]
-    shown = listing_batches.register_all(session, rows, hand, marks_of)
+    shown = listing_batches.register_all(session, rows, hand, sums_of)
     for (city, wanted), listing_shown in zip(new, shown, strict=True):
         announcements.listing_registered(session, city.country, listing_shown, wanted.model_fields_set)
     landed.created += len(new)

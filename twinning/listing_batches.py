@@ -15,7 +15,7 @@ from twinning.lifecycle import Hand
 from twinning.listing_shapes import ListingPublic
 from twinning.listings import Listing, ListingCreate
 from twinning.many_rows import in_batches
-from twinning.repeats import MarksOf
+from twinning.repeats import SumsOf
 from twinning.terms import ListingKind, ListingState, Work
 
 # More would be cheaper, and hold the one writer of SQLite for longer.
@@ -26,7 +26,7 @@ def register_all(
     session: Session,
     rows: Sequence[tuple[str, ListingCreate]],
     hand: Hand,
-    marks_of: MarksOf = repeats.marks_of,
+    sums_of: SumsOf = repeats.smallest_sums,
 ) -> list[ListingPublic]:
     """Register listings of cities, given by id, whose references are known to be free."""
     stamps = dict.fromkeys(("created_at", "updated_at"), now())
@@ -39,7 +39,8 @@ def register_all(
             insert_all(session, Listing, some)
     for columns in made:
         catalogue.note(session, Subject.LISTING, columns["id"])
-        marks = marks_of(columns["city_id"], columns["kind"], listings.written(columns))
+        text = listings.written(columns)
+        marks = repeats.marks_of(columns["city_id"], columns["kind"], text, sums_of)
         repeats.mark(session, columns["id"], marks)
     _ask_for_matching(session, [columns["id"] for columns in made])
     if any(map(listings.is_over, made)):

@@ -24,14 +24,14 @@ from twinning.dialects import Id, first_of_each
 from twinning.inserting import insert_all, put_all
 from twinning.many_rows import table_of
 
-# Gives the marks of a text, by its city and kind.
-MarksOf = Callable[[str, str, str], Sequence[int]]
+# Gives the smallest few different sums of neighbouring words, of which blanks part each two.
+SumsOf = Callable[[bytes, int], Sequence[int]]
 # The listings of a transaction, each with the marks that it is to bear and those that the table has of it.
 _Marked = dict[str, tuple[Sequence[int], Sequence[int]]]
 # Two texts that share so much of their words, in order, say nearly the same.
 NEARLY: Final = 0.8
 MARKS: Final = 4
-# A text of this length takes some 300 kB as its words, at most.
+# A text of this length takes some 200 kB as its words, at most.
 LONGEST_REMEMBERED: Final = 4_000
 # Who sends one text a hundred times hears of the first few.
 MOST: Final = 5
@@ -63,30 +63,28 @@ class ListingMark(SQLModel, table=True):
     listing_id: str = Field(foreign_key="listing.id", primary_key=True, sa_type=Id, ondelete="CASCADE")
 
 
-def marks_of(city_id: str, kind: str, text: str) -> tuple[int, ...]:
-    """Mark a text of a city's practice or need."""
-    words = _encoded(text)
+def smallest_sums(words: bytes, most: int) -> list[int]:
+    """Give the smallest few different sums of a text's neighbouring words, in their order.
+
+    The sum of a pair is its CRC-32, with a blank between; a word alone has its own, and no word at all 0.
+    """
+    each = words.split()
     # Without a step of ours for each pair.
-    pairs = list(map(zlib.crc32, map(b" ".join, pairwise(words)))) or [zlib.crc32(b" ".join(words))]
-    return spread(city_id, kind, _smallest(pairs))
+    sums = list(map(zlib.crc32, map(b" ".join, pairwise(each)))) or [zlib.crc32(b" ".join(each))]
+    # Of numbers spread evenly some four times as many are below this: to sort them takes next to no time.
+    enough = (4 * most << 32) // len(sums)
+    small = {number for number in sums if number < enough}
+    return sorted(small if len(small) >= most else set(sums))[:most]
 
 
-def spread(city_id: str, kind: str, sums: Sequence[int]) -> tuple[int, ...]:
-    """Make marks of the smallest sums of a text's neighbouring words: others for each city and kind."""
-    named = (f"{city_id}/{kind}/{number}".encode() for number in sums)
-    return tuple(int.from_bytes(blake2b(each, digest_size=8).digest(), "big") >> 1 for each in named)
+def marks_of(city_id: str, kind: str, text: str, sums_of: SumsOf = smallest_sums) -> tuple[int, ...]:
+    """Mark a text of a city's practice or need; who marks many may bring a quicker way to the same sums."""
+    spoken = (f"{city_id}/{kind}/{number}".encode() for number in sums_of(_spoken(text), MARKS))
+    return tuple(int.from_bytes(blake2b(each, digest_size=8).digest(), "big") >> 1 for each in spoken)
 
 
 # For those who ask of the same text twice in a moment, as is done for writes in company.
 remembered_marks_of: Final = lru_cache(maxsize=64)(marks_of)
-
-
-def _smallest(numbers: Sequence[int]) -> list[int]:
-    """Give the smallest few different numbers, in their order."""
-    # Of numbers spread evenly some four times as many are below this: to sort them takes next to no time.
-    enough = (4 * MARKS << 32) // len(numbers)
-    small = {number for number in numbers if number < enough}
-    return sorted(small if len(small) >= MARKS else set(numbers))[:MARKS]
 
 
 def is_repeat(text: str, other: str) -> bool:
@@ -187,10 +185,10 @@ def _forgetting() -> Delete:
 
 def _encoded(text: str) -> list[bytes]:
     """Give the words of a text in UTF-8."""
-    return spoken(text).split()
+    return _spoken(text).split()
 
 
-def spoken(text: str) -> bytes:
+def _spoken(text: str) -> bytes:
     """Lay out the words of a text in UTF-8, parted by blanks.
 
     In Western letters, as most texts are, they are told without a search for them.

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from sqlmodel import Session
 
 from services import units
+from services.matcher.engine.neighbours import smallest_sums
 from services.matcher.file_reading import AT_ONCE, Batch, Reading
-from services.matcher.marking import marks_of
 from twinning import audit, imports, landing, outbox, work
 from twinning.audit import Actor
 from twinning.database import HELD, Database, now
@@ -189,7 +189,7 @@ def _land(session: Session, row: Import, batch: Batch, seen: Seen, *, moderation
         seen,
         moderation=moderation,
         at_the_end=row.read,
-        marks_of=marks_of,
+        sums_of=smallest_sums,
     )
     imports.put_off(session, row, landed.waiting)
     imports.refuse(session, row, {**batch.wrong, **landed.refused})

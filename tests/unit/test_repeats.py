@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.matcher import marking
+from services.matcher.engine.neighbours import smallest_sums
 from twinning import repeats
 
 TEXTS = (
@@ -43,13 +43,13 @@ def test_marks_are_those_that_were_stored_before(text: str) -> None:
 )
 def test_an_import_marks_as_everybody_does(text: str) -> None:
     """The compiled loop finds the same marks in any text, those of one word or none included."""
-    assert marking.marks_of("city", "need", text) == repeats.marks_of("city", "need", text)
+    assert repeats.marks_of("city", "need", text, smallest_sums) == repeats.marks_of("city", "need", text)
 
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_known_texts_are_marked_alike(text: str) -> None:
     """What has every kind of letter, or many words, is marked the same in an import."""
-    assert marking.marks_of("city", "need", text) == repeats.marks_of("city", "need", text)
+    assert repeats.marks_of("city", "need", text, smallest_sums) == repeats.marks_of("city", "need", text)
 
 
 def test_long_texts_are_not_remembered() -> None:
